@@ -1,0 +1,1 @@
+"""Adapters to models and business systems that ship with plantgate; found by entry point."""

@@ -1,0 +1,1 @@
+"""Connectors that ship with plantgate; found by entry point, like a vendor's."""

@@ -1,0 +1,1 @@
+"""Batches on the move: pump, patience, dead letters."""

@@ -1,0 +1,1 @@
+"""Keeping it alive: build, supervise, reload, stop."""

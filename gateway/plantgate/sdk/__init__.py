@@ -1,0 +1,49 @@
+"""Everything a vendor imports, and the only package a vendor imports."""
+
+from plantgate.sdk.backoff import Backoff
+from plantgate.sdk.clock import Clock, SystemClock, iso
+from plantgate.sdk.connector import Accept, Sink, Source
+from plantgate.sdk.context import Context
+from plantgate.sdk.deadline import Deadline
+from plantgate.sdk.errors import Exhausted, GatewayError, OutcomeUnknown, Rejected, Unavailable
+from plantgate.sdk.plugin import Bytes, Connector, Settings, Stability
+from plantgate.sdk.quality import Severity, quality_name, severity
+from plantgate.sdk.sample import Batch, Cursor, Finding, Gap, Sample, Scalar, Survey, Value
+from plantgate.sdk.secret import Secret
+from plantgate.sdk.standing import Log, Standing, State
+
+__all__ = [
+    "Accept",
+    "Backoff",
+    "Batch",
+    "Bytes",
+    "Clock",
+    "Connector",
+    "Context",
+    "Cursor",
+    "Deadline",
+    "Exhausted",
+    "Finding",
+    "Gap",
+    "GatewayError",
+    "Log",
+    "OutcomeUnknown",
+    "Rejected",
+    "Sample",
+    "Scalar",
+    "Secret",
+    "Settings",
+    "Severity",
+    "Sink",
+    "Source",
+    "Stability",
+    "Standing",
+    "State",
+    "Survey",
+    "SystemClock",
+    "Unavailable",
+    "Value",
+    "iso",
+    "quality_name",
+    "severity",
+]

@@ -1,0 +1,1 @@
+"""Batches at rest: journal, outbox, limits."""

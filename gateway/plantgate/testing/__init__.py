@@ -1,0 +1,1 @@
+"""For connector authors: simulated time and network, faults, contracts."""
