@@ -31,7 +31,7 @@ class Standing:
     state: State = State.STARTING
     reason: str = ""
     """Why it is away, in a sentence."""
-    changed: float = field(default_factory=time.monotonic)
+    changed: float = field(default_factory=lambda: time.monotonic())
     """Monotonic seconds of the last change of state."""
     desired: int = 0
     """Tags the plant file asks for."""

@@ -1,0 +1,183 @@
+"""What the gateway serves over HTTP: health, metrics, status, and a page to look at."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from plantgate.observe.logging import NEWS_MOST, News
+from plantgate.observe.status import GatewayStatus
+from plantgate.observe.tap import Tap
+from plantgate.sdk import Value, iso, quality_name
+
+VIEWERS_MOST: Final = 16
+"""Live views open at once; one more gets 503, so that a forgotten wall of browsers cannot slow the gateway."""
+
+_LIVE_SECONDS: Final = 1.0
+_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_POLICY: Final = "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the server may look at."""
+
+    status: Callable[[], GatewayStatus]
+    metrics: Callable[[], bytes]
+    plan: Callable[[], dict[str, object]]
+    """The running plant file as a document, secrets as their references."""
+    alive: Callable[[], bool]
+    started: Callable[[], bool]
+    tap: Tap
+    news: News
+
+
+@asynccontextmanager
+async def serving(seen: Seen, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    """Serve until the block ends; gives the address really bound (port 0 picks a free one).
+
+    Raises `OSError` if the address is taken.
+    """
+    runner = web.AppRunner(_application(seen), access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, backlog=32)
+        await site.start()
+        bound = runner.addresses[0]
+        yield bound[0], bound[1]
+    finally:
+        await runner.cleanup()
+
+
+def _application(seen: Seen) -> web.Application:
+    application = web.Application(client_max_size=64 * 1024, middlewares=[_guarded])
+    viewers: set[asyncio.Task[object]] = set()
+
+    async def livez(_: web.Request) -> web.Response:
+        return _verdict(seen.alive())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _verdict(seen.alive() and seen.status().ready)
+
+    async def startupz(_: web.Request) -> web.Response:
+        return _verdict(seen.started())
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=seen.metrics(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def status(_: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(seen.status()), content_type="application/json")
+
+    async def plan(_: web.Request) -> web.Response:
+        return web.json_response(seen.plan())
+
+    async def live(request: web.Request) -> web.StreamResponse:
+        if len(viewers) >= VIEWERS_MOST:
+            raise web.HTTPServiceUnavailable(text=f"{VIEWERS_MOST} live views are open already; close one")
+        me = asyncio.current_task()
+        assert me is not None
+        viewers.add(me)
+        try:
+            return await _live(request, seen)
+        finally:
+            viewers.discard(me)
+
+    async def close_viewers(_: web.Application) -> None:
+        for task in tuple(viewers):
+            task.cancel()
+
+    application.on_shutdown.append(close_viewers)
+    application.add_routes(
+        [
+            web.get("/livez", livez),
+            web.get("/readyz", readyz),
+            web.get("/startupz", startupz),
+            web.get("/metrics", metrics),
+            web.get("/status", status),
+            web.get("/plan", plan),
+            web.get("/live", live),
+            web.get("/", _page("index.html")),
+            *(web.get(f"/{name}", _page(name)) for name in ("view.css", "view.js")),
+        ]
+    )
+    return application
+
+
+@web.middleware
+async def _guarded(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Nothing here changes anything, so only reading is let in; a page may load nothing from elsewhere."""
+    if request.method not in ("GET", "HEAD"):
+        raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
+    response = await handler(request)
+    if not response.prepared:
+        response.headers.setdefault("Content-Security-Policy", _POLICY)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _verdict(fine: bool) -> web.Response:
+    return web.json_response({"ok": fine}, status=200 if fine else 503)
+
+
+def _page(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(_: web.Request) -> web.Response:
+        body = files("plantgate.api").joinpath("view", name).read_bytes()
+        return web.Response(body=body, content_type=_TYPES[name[name.rindex(".") :]], charset="utf-8")
+
+    return page
+
+
+async def _live(request: web.Request, seen: Seen) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    await response.prepare(request)
+    pending = deque(seen.news.lines, maxlen=NEWS_MOST)
+    seen.news.listeners.add(pending.append)
+    seen.tap.watchers += 1
+    try:
+        while True:
+            await response.write(_event("status", msgspec.json.encode(seen.status())))
+            for line in tuple(pending):
+                await response.write(_event("news", json.dumps(_news(line)).encode()))
+            pending.clear()
+            changed = {tag: _shown(*latest) for tag, latest in seen.tap.take().items()}
+            if changed:
+                await response.write(_event("tags", json.dumps(changed).encode()))
+            await asyncio.sleep(_LIVE_SECONDS)
+    except (ConnectionError, asyncio.CancelledError):
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        return response
+    finally:
+        seen.tap.watchers -= 1
+        seen.news.listeners.discard(pending.append)
+
+
+def _event(name: str, body: bytes) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + body + b"\n\n"
+
+
+def _news(line: dict[str, object]) -> dict[str, object]:
+    known = ("time", "level", "event", "connection", "flow")
+    rest = ", ".join(f"{key} {value}" for key, value in line.items() if key not in known)
+    return {key: line.get(key, "") for key in known} | {"text": rest}
+
+
+def _shown(value: Value, quality: int, time: int | None) -> tuple[object, str, str | None]:
+    """Safe for any JSON reader: what JSON cannot say, and what is long, becomes text."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        shown: object = repr(value)
+    elif isinstance(value, bool | int | float | None):
+        shown = value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
+    else:
+        shown = (value if isinstance(value, str) else repr(value))[:200]
+    return shown, quality_name(quality), iso(time)

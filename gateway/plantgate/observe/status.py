@@ -1,0 +1,89 @@
+"""How the gateway stands, in one value: what `plantgate status`, the metrics and the live view are made from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UseStatus:
+    """One use of a connection by a flow."""
+
+    flow: str
+    role: str
+    """``source`` or ``sink``."""
+    state: str
+    """``starting``, ``up``, ``away`` or ``stopped``."""
+    reason: str
+    since_seconds: float
+    """How long it has been in this state."""
+    desired: int
+    monitored: int
+    live: int
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """A configured connection and its uses."""
+
+    type: str
+    uses: tuple[UseStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationStatus:
+    """The loss balance of one flow towards one destination, in samples, over the life of its outbox."""
+
+    accepted: int
+    delivered: int
+    queued: int
+    dropped: int
+    set_aside: int
+    """Of those delivered: refused by the destination and written to the dead-letter file."""
+    difference: int
+    """accepted - delivered - queued - dropped, each counted where it happens. Anything but 0 is a bug."""
+    rate_out: float
+    """Samples a second, over the last seconds."""
+    behind_seconds: float
+    """Age of the oldest batch not yet delivered; 0 when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """The disk a flow uses and may use."""
+
+    bytes: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowStatus:
+    """One flow."""
+
+    sources: tuple[str, ...]
+    accepted: int
+    """Samples accepted since this process started."""
+    rate_in: float
+    gaps: int
+    """Gap records accepted from the sources since this process started."""
+    lost: int
+    """Samples those records name as lost for good (unknown counts as 0; see the records)."""
+    destinations: dict[str, DestinationStatus]
+    outbox: OutboxStatus
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """Everything."""
+
+    plant: str
+    version: str
+    started: str
+    now: str
+    ready: bool
+    """True once every flow has been started and none has failed to open its outbox."""
+    stalls: int
+    """Times the event loop stood still."""
+    problem: str
+    """What an operator must act on (a plant file that was not applied, say); empty when there is nothing."""
+    connections: dict[str, ConnectionStatus]
+    flows: dict[str, FlowStatus]
