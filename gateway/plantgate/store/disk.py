@@ -2,15 +2,17 @@
 
 import fcntl
 import os
-from collections.abc import Buffer
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from plantgate.sdk.errors import GatewayError
 
 SECTOR = 512
 """Bytes a disk writes whole or not at all. Larger sectors (4,096) keep the promise too, being made of these."""
+
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
 
 
 class Open(Enum):
@@ -28,7 +30,7 @@ class File(Protocol):
         """Up to `size` bytes; fewer only at the end of the file."""
         ...
 
-    def pwrite(self, content: Buffer, offset: int) -> None:
+    def pwrite(self, content: Bytes, offset: int) -> None:
         """All of it, or an error after an unknown part of it. Not durable before `datasync`."""
         ...
 
@@ -106,7 +108,7 @@ class OsFile:
             have += len(content)
         return b"".join(parts)
 
-    def pwrite(self, content: Buffer, offset: int) -> None:
+    def pwrite(self, content: Bytes, offset: int) -> None:
         view = memoryview(content)
         while view:
             written = os.pwrite(self._descriptor, view, offset)
@@ -136,7 +138,7 @@ class OsDisk:
         return OsFile(os.open(path, purpose.value | os.O_CLOEXEC, 0o600))
 
     def names(self, directory: Path) -> list[str]:
-        return sorted(os.listdir(directory))
+        return sorted(path.name for path in directory.iterdir())
 
     def make_directory(self, directory: Path) -> None:
         missing = [directory, *directory.parents]
@@ -146,10 +148,10 @@ class OsDisk:
             self.sync_directory(level.parent)
 
     def unlink(self, path: Path) -> None:
-        os.unlink(path)
+        path.unlink()
 
     def rename(self, old: Path, new: Path) -> None:
-        os.replace(old, new)
+        old.replace(new)
 
     def sync_directory(self, directory: Path) -> None:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,10 +1,10 @@
 """The bytes of a journal: segment header, records, commit markers.
 
-A segment is a file of fixed size. It begins with a header of one sector; groups of records follow, each written by one
+A segment is a file of fixed size. It begins with a header of two sectors; groups of records follow, each written by one
 write and made durable by one sync, each beginning on a sector boundary and ending with a commit marker. The rest of the
 file is zeros. Integers are little-endian.
 
-Segment header, 512 bytes (56 used):
+Segment header, 56 bytes in a sector of 512, and the same again in the next sector:
 
     offset  size  field
     0       8     magic ``PGJRNL\\r\\n`` (the line end shows a file mangled by a text-mode copy)
@@ -26,22 +26,24 @@ Record, 48 bytes and the payload:
     32      8     appended at, nanoseconds since 1970 UTC
     40      8     group: the sequence of the first record of its group
 
-Commit marker, 40 bytes, then zeros to the next sector boundary:
+Commit marker, 44 bytes, then zeros to the next sector boundary:
 
     0       4     magic ``CMT1``
     4       4     CRC32 of bytes 8..40, begun as above
     8       8     group: sequence of its first record
     16      8     sequence of its last record
     24      8     cumulative weight, the group included
-    32      8     bytes of the group from its first record to the end of this marker
+    32      4     bytes of the group from its first record to the end of this marker
+    36      4     how many sectors of the group are all zeros because its payloads are
+    40      4     magic ``1TMC``, so that the last byte of a group is never zero
 
 Why a sector boundary: a group never shares a sector with an acknowledged one, so a power cut in the middle of a write
-cannot harm what was acknowledged; and every sector of a group that was being written is afterwards either whole or zeros,
-which tells a torn write from a flipped bit (`plantgate.store.recovery`).
+cannot harm what was acknowledged; and every sector of a group that was being written is afterwards either whole or
+zeros, which tells a torn write from a flipped bit (`plantgate.store.recovery`).
 Why the journal id in the CRC: bytes of another journal, or a journal inside a payload, never pass for records.
-Why CRC-32 and not CRC-32C: it is in the standard library, runs at 1.9 GB/s here without holding the interpreter lock,
-and finds the same classes of errors at these lengths (any burst up to 32 bits, any 3 flips); the Castagnoli polynomial
-needs a compiled dependency, and its extra distance matters only for records below 655 bytes.
+Why CRC-32 and not CRC-32C: it is in the standard library, runs at 1.9 GB/s without holding the interpreter lock, and
+finds every burst up to 32 bits, every two flips in a record of any allowed size and every three up to 11 KiB.
+CRC-32C is stronger (three flips at any size, five below 655 bytes) and would need a compiled dependency.
 """
 
 import struct
@@ -52,19 +54,22 @@ from typing import Final, NamedTuple
 
 from plantgate.store.disk import SECTOR
 
-HEADER_SIZE: Final = SECTOR
+HEADER_SIZE: Final = 2 * SECTOR
 VERSION: Final = 1
 RECORD_OVERHEAD: Final = 48
-MARKER_SIZE: Final = 40
+MARKER_SIZE: Final = 44
 RECORD_MAGIC: Final = b"REC1"
 MARKER_MAGIC: Final = b"CMT1"
+_MARKER_END: Final = b"1TMC"
+_BLANK: Final = bytes(SECTOR)
 _SEGMENT_MAGIC: Final = b"PGJRNL\r\n"
 
-_HEADER = struct.Struct("<8sII16sQQQ")
+_HEADER = struct.Struct("<8sII")
+_HEADER_BODY = struct.Struct("<16sQQQ")
 _RECORD = struct.Struct("<4sIIIQQQQ")
 _RECORD_BODY = struct.Struct("<IIQQQQ")
-_MARKER = struct.Struct("<4sIQQQQ")
-_MARKER_BODY = struct.Struct("<QQQQ")
+_MARKER = struct.Struct("<4sIQQQII4s")
+_MARKER_BODY = struct.Struct("<QQQII")
 _CRC_AT = struct.Struct("<4sI")
 
 
@@ -73,6 +78,18 @@ class Position(NamedTuple):
 
     sequence: int
     weight: int
+
+
+START: Final = Position(0, 0)
+"""Where a new journal begins."""
+
+
+class Head(NamedTuple):
+    """How far a journal is durable."""
+
+    position: Position
+    offset: int
+    """Where in its last segment the next group goes."""
 
 
 class Record(NamedTuple):
@@ -99,6 +116,8 @@ class Marker(NamedTuple):
     last: int
     cumulative: int
     length: int
+    blank: int
+    """Sectors of the group that are zeros on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +132,33 @@ class SegmentHeader:
 
 
 class BadHeader(ValueError):
-    """The first sector of a segment cannot be trusted."""
+    """A copy of a segment header cannot be trusted."""
+
+
+def journal_seed(journal: bytes) -> int:
+    """What every checksum of a journal's records begins with."""
+    return zlib.crc32(journal)
 
 
 def pack_header(header: SegmentHeader) -> bytes:
-    """The first sector of a segment."""
-    body = _HEADER.pack(_SEGMENT_MAGIC, VERSION, 0, header.journal, *header.start, header.made)
-    checksum = zlib.crc32(body[16:])
-    packed = _HEADER.pack(_SEGMENT_MAGIC, VERSION, checksum, header.journal, *header.start, header.made)
-    return packed.ljust(HEADER_SIZE, b"\0")
+    """The first two sectors of a segment."""
+    body = _HEADER_BODY.pack(header.journal, *header.start, header.made)
+    sector = _HEADER.pack(_SEGMENT_MAGIC, VERSION, zlib.crc32(body)) + body
+    return sector.ljust(SECTOR, b"\0") * 2
 
 
 def unpack_header(sector: bytes) -> SegmentHeader:
-    """Raises `BadHeader` with the reason."""
-    if len(sector) < HEADER_SIZE:
+    """One of the two copies. Raises `BadHeader` with the reason."""
+    if len(sector) < SECTOR:
         raise BadHeader(f"only {len(sector)} bytes")
-    magic, version, checksum, journal, sequence, weight, made = _HEADER.unpack_from(sector)
+    magic, version, checksum = _HEADER.unpack_from(sector)
     if magic != _SEGMENT_MAGIC:
         raise BadHeader("not a journal segment")
     if version != VERSION:
         raise BadHeader(f"format version {version}, this plantgate reads {VERSION}")
-    if checksum != zlib.crc32(sector[16 : _HEADER.size]):
+    if checksum != zlib.crc32(sector[_HEADER.size : _HEADER.size + _HEADER_BODY.size]):
         raise BadHeader("checksum of the header does not match")
+    journal, sequence, weight, made = _HEADER_BODY.unpack_from(sector, _HEADER.size)
     return SegmentHeader(journal, Position(sequence, weight), made)
 
 
@@ -157,14 +181,25 @@ def pack_group(items: Iterable[tuple[bytes, int]], start: Position, time: int, s
     for payload, weight in items:
         cumulative += weight
         body = _RECORD_BODY.pack(len(payload), weight, sequence, cumulative, time, group)
-        parts.append(_CRC_AT.pack(RECORD_MAGIC, zlib.crc32(payload, zlib.crc32(body, seed))))
-        parts.append(body)
-        parts.append(payload)
+        parts += (_CRC_AT.pack(RECORD_MAGIC, zlib.crc32(payload, zlib.crc32(body, seed))), body, payload)
         length += RECORD_OVERHEAD + len(payload)
         sequence += 1
-    body = _MARKER_BODY.pack(group, sequence - 1, cumulative, length)
-    parts += (_CRC_AT.pack(MARKER_MAGIC, zlib.crc32(body, seed)), body, bytes(on_sector(length) - length))
-    return b"".join(parts), Position(sequence, cumulative)
+    written = b"".join(parts)
+    body = _MARKER_BODY.pack(group, sequence - 1, cumulative, length, blank_sectors(written))
+    padding = bytes(on_sector(length) - length)
+    marker = _CRC_AT.pack(MARKER_MAGIC, zlib.crc32(body, seed)) + body + _MARKER_END
+    return written + marker + padding, Position(sequence, cumulative)
+
+
+def blank_sectors(content: bytes) -> int:
+    """How many whole sectors of a group are zeros. Almost always none, and then this is one search."""
+    count = 0
+    offset = content.find(_BLANK)
+    while offset >= 0:
+        offset = on_sector(offset)
+        count += content[offset : offset + SECTOR] == _BLANK
+        offset = content.find(_BLANK, offset + 1)
+    return count
 
 
 class Cut:
@@ -196,7 +231,8 @@ def unpack_marker(content: bytes, offset: int, seed: int) -> Marker | Cut | None
     """As `unpack_record`, for a commit marker."""
     if len(content) - offset < MARKER_SIZE:
         return Cut(MARKER_SIZE)
-    magic, checksum, *fields = _MARKER.unpack_from(content, offset)
-    if magic != MARKER_MAGIC or checksum != zlib.crc32(content[offset + 8 : offset + MARKER_SIZE], seed):
+    magic, checksum, group, last, cumulative, length, blank, end = _MARKER.unpack_from(content, offset)
+    body = content[offset + _CRC_AT.size : offset + MARKER_SIZE - len(_MARKER_END)]
+    if magic != MARKER_MAGIC or end != _MARKER_END or checksum != zlib.crc32(body, seed):
         return None
-    return Marker(*fields)
+    return Marker(group, last, cumulative, length, blank)

@@ -20,18 +20,21 @@ import gc
 import hashlib
 import heapq
 import itertools
+import math
 import random
 import signal
 import socket
 import struct
+import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple
 
 from plantgate.testing.network import Network
 from plantgate.testing.simtime import simulated_time
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 STARTS_AT: Final = 1_767_225_600_000_000_000
 """Wall time at which every run begins: 2026-01-01T00:00:00Z, in ns."""
@@ -87,7 +90,8 @@ def simulate(
     with simulated_time(loop, seed):
         gc.disable()  # finalizers run where the loop says, not where the allocator happens to be
         try:
-            return loop.run_until_complete(loop.create_task(_whole(main, loop, grace_seconds), name="simulation"))
+            whole: asyncio.Task[T] = loop.create_task(_whole(main, loop, grace_seconds), name="simulation")
+            return loop.run_until_complete(whole)
         except BaseException as error:
             error.add_note(f"seed {seed}, {loop.elapsed:.6f} simulated seconds after the start")
             raise
@@ -111,6 +115,7 @@ class SimLoop(asyncio.BaseEventLoop):
     _ready: "collections.deque[asyncio.Handle]"
     _scheduled: list[asyncio.TimerHandle]
     _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self, seed: object = 0, *, seconds_max: float = 3600.0) -> None:
         super().__init__()
@@ -124,7 +129,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._order = self.random("order")
         self._delays = self.random("executor")
         self._births = itertools.count(1)
-        self._tasks: list[_SimTask] = []
+        self._tasks: weakref.WeakSet[_SimTask] = weakref.WeakSet()
         self._turns = 0
         self._turns_this_instant = 0
         self._history = hashlib.blake2b(digest_size=16)
@@ -200,24 +205,23 @@ class SimLoop(asyncio.BaseEventLoop):
             raise Livelock(f"{_TURNS_PER_INSTANT} turns and no time has passed:\n{self._waiting()}")
         if self._turns % _TURNS_PER_SWEEP == 0:
             gc.collect()
-            self._tasks = [task for task in self._tasks if not task.done()]
 
     def _shuffled(self, turn: list[asyncio.Handle]) -> list[asyncio.Handle]:
-        """Task steps change places among themselves; plain callbacks stay where they are, as asyncio promises."""
-        places, steps = [], []
-        for place, handle in enumerate(turn):
-            task = getattr(handle._callback, "__self__", None)
+        """Plain callbacks first, in their order, which asyncio promises; then the tasks' steps, in seeded order."""
+        callbacks: list[asyncio.Handle] = []
+        steps: list[tuple[int, asyncio.Handle]] = []
+        for handle in turn:
+            task = getattr(getattr(handle, "_callback", None), "__self__", None)
             if isinstance(task, _SimTask):
-                places.append(place)
                 steps.append((task.birth, handle))
+            else:
+                callbacks.append(handle)
         if len(steps) > 1:
             steps.sort(key=lambda step: step[0])
             self._order.shuffle(steps)
-            for place, (_, handle) in zip(places, steps, strict=True):
-                turn[place] = handle
         for birth, _ in steps:
             self._history.update(struct.pack("<dq", self._now, birth))
-        return turn
+        return callbacks + [handle for _, handle in steps]
 
     def witness(self, happened: bytes) -> None:
         """Make something part of the history that `fingerprint` sums up."""
@@ -242,19 +246,19 @@ class SimLoop(asyncio.BaseEventLoop):
         self._check_closed()  # type: ignore[attr-defined]  # BaseEventLoop's own, unknown to typeshed
         birth = next(self._births)
         task = _SimTask(birth, coro, loop=self, name=f"Task-{birth}" if name is None else str(name), context=context)
-        self._tasks.append(task)
+        self._tasks.add(task)
         return task
 
-    def unfinished(self) -> list[asyncio.Task[Any]]:
+    def unfinished(self) -> "list[_SimTask]":
         """Tasks that have not ended, oldest first."""
-        return [task for task in self._tasks if not task.done()]
+        return sorted((task for task in self._tasks if not task.done()), key=lambda task: task.birth)
 
     def _waiting(self) -> str:
         return "\n".join(f"  {_where(task)}" for task in self.unfinished()) or "  (no task at all)"
 
     # Threads: the function runs on the loop's own thread, at a seeded moment, and its result is heard of later.
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> "asyncio.Future[T]":
+    def run_in_executor(self, executor: Any, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         """Run `func` without a thread. An executor's functions start in order, one at a time.
 
         Cancelling the future before `func` starts prevents it, as with a real executor; afterwards it is "did it,
@@ -263,7 +267,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._check_closed()  # type: ignore[attr-defined]  # as above
         heard: asyncio.Future[T] = self.create_future()
         queue = self._executors.setdefault(id(executor), _Queue(executor))
-        queue.starts = max(queue.starts, self._now) + self._delays.choice((0.0, self._delays.uniform(0, _EXECUTOR_SECONDS)))
+        pause = self._delays.choice((0.0, self._delays.uniform(0, _EXECUTOR_SECONDS)))
+        queue.starts = max(math.nextafter(queue.starts, math.inf), self._now + pause)
 
         def tell(outcome: Callable[[], None]) -> None:
             if not heard.done():
@@ -281,7 +286,8 @@ class SimLoop(asyncio.BaseEventLoop):
                 outcome = lambda: heard.set_exception(failure)  # noqa: E731  two ends of one sentence
             else:
                 outcome = lambda: heard.set_result(result)  # noqa: E731
-            queue.heard = max(queue.heard, self._now) + self._delays.uniform(0, _EXECUTOR_SECONDS)
+            pause = self._delays.uniform(0, _EXECUTOR_SECONDS)
+            queue.heard = max(math.nextafter(queue.heard, math.inf), self._now + pause)
             self.call_at(queue.heard, tell, outcome)
 
         self.call_at(queue.starts, start)
@@ -299,13 +305,13 @@ class SimLoop(asyncio.BaseEventLoop):
         _refuse_options(options, {"ssl", "sock"})
         return self.network.listen(protocol_factory, host, int(port or 0))
 
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:  # type: ignore[override]  # names only
+    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
         """Every name resolves, to itself."""
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(host), int(port or 0)))]
 
     # Signals.
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*Ts], object], *args: *Ts) -> None:
         """Remember it; only `send_signal` calls it."""
         self._signals[sig] = lambda: callback(*args)
 
@@ -325,11 +331,13 @@ class SimLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nothing to wake: a turn never blocks."""
 
-    def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+    def add_reader(self, fd: object, callback: Callable[[*Ts], object], *args: *Ts) -> NoReturn:
         """Refused: there are no file descriptors here."""
         raise NotImplementedError("a simulated loop has no file descriptors; connect through create_connection")
 
-    add_writer = add_reader
+    def add_writer(self, fd: object, callback: Callable[[*Ts], object], *args: *Ts) -> NoReturn:
+        """Refused: there are no file descriptors here."""
+        raise NotImplementedError("a simulated loop has no file descriptors; connect through create_connection")
 
 
 class _SimTask(asyncio.Task[Any]):
@@ -360,9 +368,11 @@ async def _whole(main: Callable[[], Coroutine[Any, Any, T]], loop: SimLoop, grac
     me = asyncio.current_task()
     ends = loop.time() + grace_seconds
     while (left := [task for task in loop.unfinished() if task is not me]) and loop.time() < ends:
-        await asyncio.sleep(grace_seconds / 16)
+        await asyncio.wait(left, timeout=ends - loop.time())
     if left:
         raise LeftoverTasks("still running at the end:\n" + "\n".join(f"  {_where(task)}" for task in left))
+    del left
+    gc.collect(0)  # so that a failed task nobody awaited is heard of; the run's own objects are all young
     if loop.unhandled:
         context = loop.unhandled[0]
         raise Unhandled(f"{context.get('message')} ({len(loop.unhandled)} in all)") from context.get("exception")
@@ -372,13 +382,14 @@ async def _whole(main: Callable[[], Coroutine[Any, Any, T]], loop: SimLoop, grac
 def _bury(loop: SimLoop) -> None:
     """Cancel and close what is left, so that nothing of this run reaches the next."""
     try:
+        loop.network.collapse()
         for _ in range(3):
             left = loop.unfinished()
             if not left:
                 break
             for task in left:
                 task.cancel()
-            loop._ends = loop.time() + 3600.0
+            loop._ends, loop._turns_this_instant = loop.time() + 3600.0, 0
             try:
                 loop.run_until_complete(asyncio.wait(left))
             except SimulationFailure:

@@ -37,7 +37,7 @@ class TimeTeller(Protocol):
 
 @contextmanager
 def simulated_time(teller: TimeTeller, seed: object) -> Iterator[None]:
-    """Patch ``time``, ``datetime.now`` of known libraries, ``random``, ``uuid4`` and ``os.urandom``; undo it at the end.
+    """Patch ``time``, ``datetime.now`` of known libraries, ``random``, ``uuid4``, ``os.urandom``; undo it at the end.
 
     Not reached: a name bound before the run (``from time import monotonic``) in a library not listed here, and C code
     with its own clock or its own randomness (OpenSSL).
@@ -102,6 +102,7 @@ class _LikeDatetime(type(_Datetime)):  # type: ignore[misc]  # the metaclass of 
 
 def _datetime_reading(teller: TimeTeller) -> type:
     """A stand-in for the class ``datetime`` that makes real ones but reads the simulated clock."""
+
     class SimulatedDatetime(_Datetime, metaclass=_LikeDatetime):
         def __new__(cls, *parts: Any, **more: Any) -> Any:
             return _Datetime(*parts, **more)

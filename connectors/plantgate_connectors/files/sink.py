@@ -1,0 +1,58 @@
+"""Files as a destination: a batch is accepted when it is on disk."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final
+
+from plantgate.sdk import Batch, Context, Unavailable
+from plantgate_connectors.files.settings import Write
+from plantgate_connectors.files.writer import Writer
+
+_DISK_PAUSE_SECONDS: Final = 2.0
+"""A full disk is not emptied in milliseconds."""
+
+
+@asynccontextmanager
+async def file_sink(settings: Write, context: Context) -> AsyncIterator["FileSink"]:
+    """A session. Raises `Unavailable` when the folder cannot be written to, or another flow writes there."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"files {context.connection}")
+    loop = asyncio.get_running_loop()
+    try:
+        try:
+            writer = await loop.run_in_executor(thread, Writer, settings, context)
+        except OSError as error:
+            raise _unavailable(settings, context, error) from error
+        context.standing.up(folder=str(settings.folder))
+        try:
+            yield FileSink(settings, context, writer, thread)
+        finally:
+            # Runs after any write under way, on the same thread, whether or not this wait is cut short.
+            await asyncio.wait([loop.run_in_executor(thread, writer.close)], timeout=5.0)
+    finally:
+        thread.shutdown(wait=False)
+
+
+class FileSink:
+    """One session; `file_sink` makes it."""
+
+    def __init__(self, settings: Write, context: Context, writer: Writer, thread: ThreadPoolExecutor) -> None:
+        self._settings, self._context, self._writer, self._thread = settings, context, writer, thread
+
+    async def accept(self, batch: Batch) -> None:
+        """On disk on return; a repeat is recognised by origin and position and written no second time."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.write, batch)
+        except OSError as error:
+            problem = _unavailable(self._settings, self._context, error)
+            self._context.standing.away(str(problem))
+            raise problem from error
+        self._context.standing.up(folder=str(self._settings.folder))
+
+
+def _unavailable(settings: Write, context: Context, error: OSError) -> Unavailable:
+    reason = error.strerror or str(error)
+    return Unavailable(
+        f"{context.connection}: cannot write to {settings.folder}: {reason}", retry_after_seconds=_DISK_PAUSE_SECONDS
+    )

@@ -1,0 +1,137 @@
+"""How a sample or a gap stands in a written file, and how the last of them is found again."""
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from plantgate.sdk import Batch, Gap, Rejected, Value, iso, quality_name
+from plantgate.sdk.quality import GOOD
+
+CSV_HEADER: Final = b"time,tag,value,kind,quality,origin,position\n"
+
+
+def json_lines(batch: Batch, first: int) -> Iterator[str]:
+    """A line for each sample from number `first` of the batch on."""
+    origin = _dumped(batch.origin)
+    for index in range(first, len(batch)):
+        tag, value, quality = batch.tags[index], batch.values[index], batch.qualities[index]
+        kind = _kind_in_json(value, quality)
+        named = f',"kind":"{kind}"' if kind else ""
+        yield (
+            f'{{"time":{_dumped(iso(batch.times[index]))},"tag":{_dumped(tag)},"value":{_dumped(plain(value))}{named},'
+            f'"quality":"{_quality(quality)}","origin":{origin},"position":{batch.position + index}}}\n'
+        )
+
+
+def csv_rows(batch: Batch, first: int) -> Iterator[str]:
+    """A row for each sample from number `first` of the batch on; no row spans lines.
+
+    Raises `Rejected` for a tag name that no row can hold.
+    """
+    for index in range(first, len(batch)):
+        tag = batch.tags[index]
+        if not _fits_a_line(tag):
+            raise Rejected(f"csv cannot hold the tag name {tag[:60]!r}; use format json_lines")
+        kind, text = _in_csv(batch.values[index])
+        cells = (iso(batch.times[index]) or "", tag, text, kind, _quality(batch.qualities[index]), batch.origin)
+        yield ",".join(map(_cell, cells)) + f",{batch.position + index}\n"
+
+
+def gap_lines(batch: Batch) -> Iterator[str]:
+    """A JSON line for each gap, numbered as the sample that follows it."""
+    for gap in batch.gaps:
+        yield _dumped({"gap": _gap(gap), "origin": batch.origin, "position": batch.position}) + "\n"
+
+
+def marks(lines: Iterable[bytes], *, csv: bool) -> Iterator[tuple[str, int, bool]]:
+    """Origin, position, and whether it is a gap, of the lines that have them; other lines are passed over."""
+    for line in lines:
+        try:
+            if csv:
+                before, _, position = line.rstrip(b"\n").rpartition(b",")
+                origin = before.rpartition(b",")[2].decode().strip('"')
+                yield origin, int(position), False
+            else:
+                row = json.loads(line)
+                yield str(row["origin"]), int(row["position"]), "gap" in row
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def plain(value: Value) -> object:
+    """As JSON can hold it: bytes as base64, and numbers that are none as the text OPC UA's JSON gives them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "items"):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value]
+
+
+def _kind_in_json(value: Value, quality: int) -> str:
+    """What JSON cannot say by itself."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "number"
+    if isinstance(value, bytes):
+        return "bytes"
+    return "none" if value is None and quality == GOOD else ""
+
+
+def _in_csv(value: Value) -> tuple[str, str]:
+    match value:
+        case None:
+            return "none", ""
+        case bool():
+            return "boolean", "true" if value else "false"
+        case int() | float():
+            return "number", str(plain(value))
+        case str() if _fits_a_line(value):
+            return "text", value
+        case bytes():
+            return "bytes", str(plain(value))
+    return "json", json.dumps(plain(value))
+
+
+def _fits_a_line(text: str) -> bool:
+    return (text.isascii() and text.isprintable()) or (text.isprintable() and not _surrogates(text))
+
+
+def _surrogates(text: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _cell(text: str) -> str:
+    if "," in text or '"' in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _quality(quality: int) -> str:
+    """Its name; with the number too where the name does not say all of it."""
+    name = quality_name(quality)
+    return f"{name} 0x{quality:08X}" if quality & 0xFFFF and " 0x" not in name else name
+
+
+def _gap(gap: Gap) -> dict[str, object]:
+    return {
+        "tags": list(gap.tags),
+        "since": iso(gap.since),
+        "until": iso(gap.until),
+        "cause": gap.cause,
+        "lost": gap.lost,
+        "recovered": gap.recovered,
+    }
+
+
+def _dumped(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":")) if _surrogates_in(text) else text
+
+
+def _surrogates_in(text: str) -> bool:
+    return not text.isascii() and _surrogates(text)

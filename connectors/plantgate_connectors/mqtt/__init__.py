@@ -1,0 +1,45 @@
+"""MQTT 3.1.1 and 5: publish batches to a broker, read topics as tags."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from plantgate.sdk import Connector, Context, Sink, Stability
+from plantgate.sdk.plugin import Settings
+from plantgate_connectors.mqtt.session import Flaps, Role, session
+from plantgate_connectors.mqtt.settings import MqttSettings
+from plantgate_connectors.mqtt.sink import MqttSink
+
+__all__ = ["Mqtt", "MqttSettings"]
+
+
+class Mqtt(Connector[MqttSettings]):
+    """Publishes to and subscribes at an MQTT broker."""
+
+    Settings: ClassVar[type[Settings]] = MqttSettings
+    stability: ClassVar[Stability] = Stability.BETA
+
+    def __init__(self, settings: MqttSettings, context: Context) -> None:
+        super().__init__(settings, context)
+        self._flaps = Flaps()
+
+    @asynccontextmanager
+    async def sink(self) -> AsyncIterator[Sink]:
+        """A session that publishes; the broker remembers nothing of it, since what is unconfirmed is ours to repeat."""
+        sink = MqttSink(self.settings, self.context, self.client_id())
+        role = Role(self.client_id(), clean=True, will=sink.will)
+        async with session(self.settings, self.context, role, sink, self._flaps) as talk:
+            await sink.begin(talk)
+            yield sink
+
+    def client_id(self) -> str:
+        """Our name at the broker: as written, or made once for this use and kept in its folder."""
+        if self.settings.client_id is not None:
+            return self.settings.client_id
+        kept = self.context.folder / "client_id"
+        if kept.exists() and (known := kept.read_text(encoding="utf-8").strip()):
+            return known
+        made = f"plantgate-{self.context.connection}-{secrets.token_hex(4)}"
+        kept.write_text(made + "\n", encoding="utf-8")
+        return made

@@ -1,0 +1,449 @@
+"""One connection to a broker, from CONNECT to DISCONNECT. The next one is a new object with a new client inside."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from paho.mqtt.client import CallbackAPIVersion, Client, ConnectFlags, MQTTProtocolVersion, SocketLike
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from plantgate.sdk import Context, Unavailable
+from plantgate_connectors.mqtt import reasons
+from plantgate_connectors.mqtt.settings import MqttSettings, Version
+from plantgate_connectors.mqtt.tls import tls_context
+from plantgate_connectors.mqtt.transport import PINGREQ, PahoSocket, Wire
+
+CONNACK: Final = 0x20
+DISCONNECT: Final = 0xE0
+FLAPPING_SECONDS: Final = 5.0
+"""A session that a broker ends sooner than this, without a word, is suspicious."""
+FLAPPING_SESSIONS: Final = 3
+_WITH_WILL: Final = 0x04
+"""Reason code of a DISCONNECT that asks for the will to be published (MQTT 5, 3.14.2.1)."""
+_PACKET_BYTES_MOST: Final = 268_435_460
+"""The largest there can be (MQTT 5, 2.1.4): five bytes of header and four of seven bits of length."""
+_ANNOUNCED_TIMES: Final = 16
+"""An MQTT 5 broker drops what is over our Maximum Packet Size without a word. What is only over our own limit should
+be named, so the broker is told a limit this many times higher: a bound on what goes by, not on what is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes (retained) when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What kind of session is asked for."""
+
+    client_id: str
+    clean: bool
+    """Whether the broker forgets what it held for this client id, now and at the end."""
+    will: Will | None = None
+    packet_bytes_max: int = 2**20
+    """Larger messages are not kept; they go by and are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the broker said when it let us in."""
+
+    session_present: bool
+    receive_max: int
+    """Most unconfirmed messages we may have under way."""
+    packet_bytes_max: int
+    """Largest packet it takes."""
+    qos_max: int
+    retains: bool
+    keep_alive_seconds: float
+
+
+class Receiver(Protocol):
+    """Who takes what comes in."""
+
+    def publish(self, first: int, body: bytes) -> None:
+        """A PUBLISH: flags, and everything after the length."""
+
+    def oversized(self, topic: bytes, mid: int, size: int) -> None:
+        """A PUBLISH over the limit went by; `mid` is 0 at QoS 0."""
+
+    def puback(self, mid: int, reason: int) -> None:
+        """A PUBACK."""
+
+    def lost(self, error: Unavailable) -> None:
+        """The session is over."""
+
+
+class Flaps:
+    """How often in a row a broker ended a session soon and without a word; outlives the sessions."""
+
+    count = 0
+
+
+class _Client(Client):
+    """paho as a speaker of MQTT on a connection that is already there."""
+
+    def __init__(self, role: Role, version: Version, sock: PahoSocket) -> None:
+        five = version is Version.V5
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=role.client_id,
+            clean_session=None if five else role.clean,
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        self._plantgate_socket = sock
+
+    def _create_socket(self) -> SocketLike:
+        return self._plantgate_socket  # private in paho, the same since 2.0; tests/connectors/mqtt guards it
+
+
+class Session:
+    """A conversation with a broker; the listener of its wire."""
+
+    granted: Granted
+
+    def __init__(self, settings: MqttSettings, context: Context, role: Role, receiver: Receiver, flaps: Flaps) -> None:
+        self._settings = settings
+        self._context = context
+        self._role = role
+        self._receiver = receiver
+        self._flaps = flaps
+        self._loop = asyncio.get_running_loop()
+        self.wire = Wire(self, publish_bytes_max=role.packet_bytes_max)
+        self._socket = PahoSocket(self.wire)
+        self._paho = _Client(role, settings.version, self._socket)
+        self._paho.on_connect = self._on_connect
+        self._paho.on_subscribe = self._on_answer
+        self._paho.on_unsubscribe = self._on_answer
+        self._welcome: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._session_present = False
+        self._welcomed_at: float | None = None
+        self._ended: Unavailable | None = None
+        self._closing = False
+        self._answers: dict[int, asyncio.Future[list[int]]] = {}
+        self._ponged = self._loop.time()
+        self._paused = False
+
+    @property
+    def who(self) -> str:
+        """The broker, for messages."""
+        host, port = self._settings.address
+        return f"{self._context.connection}: the broker at {host}:{port}"
+
+    @property
+    def pong_age_seconds(self) -> float:
+        """How long ago the broker last answered a PINGREQ."""
+        return self._loop.time() - self._ponged
+
+    # Life.
+
+    async def connect(self) -> None:
+        """Name, TCP, TLS, CONNECT, CONNACK, all within one deadline."""
+        host, port = self._settings.address
+        try:
+            async with asyncio.timeout(self._settings.connect_seconds):
+                await self._dial(host, port)
+                self._say_connect(host, port)
+                await self._welcome
+        except TimeoutError:
+            raise Unavailable(f"{self.who} gave no answer within {self._settings.connect_seconds:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise Unavailable(f"{self.who} shows a certificate we do not trust: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise Unavailable(f"{self.who}: TLS failed: {error.reason or error}") from error
+        except OSError as error:
+            raise Unavailable(f"{self.who} cannot be reached: {error.strerror or error}") from error
+
+    async def _dial(self, host: str, port: int) -> None:
+        tls = self._settings.tls
+        if tls is None:
+            await self._loop.create_connection(lambda: self.wire, host, port)
+        else:
+            await self._loop.create_connection(
+                lambda: self.wire,
+                host,
+                port,
+                ssl=tls_context(tls, self._context.connection),
+                server_hostname=host,
+            )
+
+    def _say_connect(self, host: str, port: int) -> None:
+        settings, role, paho = self._settings, self._role, self._paho
+        if settings.username is not None:
+            paho.username_pw_set(settings.username, settings.password.reveal() if settings.password else None)
+        if role.will is not None:
+            paho.will_set(role.will.topic, role.will.payload, qos=1, retain=True)
+        keep_alive = settings.keep_alive_seconds
+        if settings.version is Version.V5:
+            properties = Properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = 0 if role.clean else settings.session_expiry_seconds
+            properties.ReceiveMaximum = settings.receive_max
+            properties.MaximumPacketSize = min(role.packet_bytes_max * _ANNOUNCED_TIMES, 268_435_455)
+            paho.connect(host, port, keepalive=keep_alive, clean_start=role.clean, properties=properties)
+        else:
+            paho.connect(host, port, keepalive=keep_alive)
+
+    async def watch(self) -> None:
+        """Ask the broker again and again whether it is there; returns only by raising what ended the session."""
+        every = self.granted.keep_alive_seconds
+        asked = False
+        while not self._over.done():
+            if self._paused:
+                self.wire.heard_at = self._loop.time()  # its answers wait unread: nothing can be said of it
+            silent = self._loop.time() - self.wire.heard_at
+            if asked and silent >= 2 * every:
+                self.end(f"it has said nothing for {silent:.0f} s", abort=True)
+                break
+            self.wire.write(PINGREQ)
+            asked = True
+            await asyncio.wait((self._over,), timeout=every / 2)
+        assert self._ended is not None, "a session that is over says why"
+        raise self._ended
+
+    async def close(self) -> None:
+        """Say goodbye, and give it a moment to be heard. A will is published all the same: we are leaving."""
+        self._closing = True
+        if self._ended is None:
+            if self._role.will is None:
+                self._paho.disconnect()
+            elif self._settings.version is Version.V5:
+                self._paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=_WITH_WILL))
+            # MQTT 3.1.1 has no such word: there the will is published when we leave without one
+        self.wire.close()
+        try:
+            async with asyncio.timeout(1.0):
+                await self.wire.wait_closed()
+        except TimeoutError:
+            self.wire.abort()
+
+    def end(self, reason: str, *, abort: bool = False) -> None:
+        """The session is over because of us: the broker broke a rule, or a deadline has passed."""
+        self._finish(Unavailable(f"{self.who}: {reason}"))
+        if abort:
+            self.wire.abort()
+
+    def _finish(self, error: Unavailable) -> None:
+        if self._ended is not None:
+            return
+        self._ended = error
+        if not self._welcome.done():
+            self._welcome.set_exception(error)
+            self._welcome.exception()  # heard of here, should nobody wait for it any more
+        if not self._over.done():
+            self._over.set_result(None)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()
+        self._receiver.lost(error)
+
+    # Reading, as far as backpressure is concerned.
+
+    def pause(self) -> None:
+        """Read no further."""
+        if not self._paused:
+            self._paused = True
+            self.wire.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            self.wire.heard_at = self._loop.time()
+            self.wire.resume()
+
+    # Subscribing.
+
+    async def subscribe(self, filters: list[tuple[str, int]], *, retained: bool) -> list[int]:
+        """Subscribe to (filter, QoS) pairs; returns a reason code for each: 0 or 1 is the QoS granted, >= 0x80 a no.
+
+        `retained`: whether the broker shall send what it has kept (MQTT 3.1.1 brokers always do).
+        """
+        if self._settings.version is Version.V5:
+            handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+            _, mid = self._paho.subscribe(
+                [(name, SubscribeOptions(qos=qos, retainHandling=handling)) for name, qos in filters]
+            )
+        else:
+            _, mid = self._paho.subscribe([(name, qos) for name, qos in filters])
+        return await self._answer(mid, "SUBSCRIBE")
+
+    async def unsubscribe(self, filters: list[str]) -> None:
+        """Forget these; a filter the broker did not know is no error."""
+        _, mid = self._paho.unsubscribe(filters)
+        await self._answer(mid, "UNSUBSCRIBE")
+
+    async def _answer(self, mid: int | None, to: str) -> list[int]:
+        if self._ended is not None:
+            raise self._ended
+        assert mid is not None, f"{to} was sent on an open connection"
+        answer = self._answers.setdefault(mid, self._loop.create_future())
+        try:
+            async with asyncio.timeout(self._settings.connect_seconds):
+                return await answer
+        except TimeoutError:
+            self.end(f"it did not answer {to} within {self._settings.connect_seconds:g} s", abort=True)
+            assert self._ended is not None, "just ended"
+            raise self._ended from None
+        finally:
+            self._answers.pop(mid, None)
+
+    # What the wire tells (see `transport.Listener`).
+
+    def publish(self, first: int, body: bytes) -> None:
+        """A message; only after the welcome."""
+        if self._welcomed_at is not None:
+            self._receiver.publish(first, body)
+        else:
+            self._nonsense()
+
+    def oversized(self, first: int, topic: bytes, mid: int, size: int) -> None:
+        """A message that was too large went by."""
+        self._receiver.oversized(topic, mid, size)
+
+    def puback(self, mid: int, reason: int) -> None:
+        """One of ours is safe, or refused."""
+        if self._welcomed_at is not None:
+            self._receiver.puback(mid, reason)
+        else:
+            self._nonsense()
+
+    def pong(self) -> None:
+        """It is there."""
+        self._ponged = self._loop.time()
+
+    def packet(self, whole: bytes) -> None:
+        """Everything rare is read by paho, but for the two packets that end a session."""
+        kind = whole[0] & 0xF0
+        if self._welcomed_at is None and kind != CONNACK:
+            self._nonsense()
+        elif kind == CONNACK and len(whole) >= 4 and whole[3]:
+            self._finish(
+                reasons.refused(
+                    whole[3],
+                    version_5=self._settings.version is Version.V5,
+                    who=self.who,
+                    client_id=self._role.client_id,
+                    username=self._settings.username,
+                )
+            )
+            self.wire.close()
+        elif kind == DISCONNECT:
+            code = whole[2] if len(whole) > 2 else 0
+            if code == reasons.TAKEN_OVER:
+                self._context.standing.count("client_id_taken_over")
+            self._finish(
+                reasons.dismissed(code, who=self.who, client_id=self._role.client_id, username=self._settings.username)
+            )
+            self.wire.close()
+        else:
+            self._let_paho_read(whole)
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        if self._closing:
+            self._finish(Unavailable(f"{self.who}: closed"))
+            return
+        lasted = None if self._welcomed_at is None else self._loop.time() - self._welcomed_at
+        if lasted is not None and lasted < FLAPPING_SECONDS:
+            self._flaps.count += 1
+        elif lasted is not None:
+            self._flaps.count = 0
+        if self._flaps.count >= FLAPPING_SESSIONS:
+            self._finish(
+                Unavailable(
+                    f"{self.who} let us in and ended it soon, {self._flaps.count} times in a row ({reason}): perhaps "
+                    f"another client has our client id {self._role.client_id!r}",
+                    retry_after_seconds=10.0,
+                )
+            )
+        else:
+            self._finish(Unavailable(f"{self.who}: {reason}"))
+
+    def _nonsense(self) -> None:
+        self.end("it does not speak MQTT (or wants TLS)", abort=True)
+
+    def _let_paho_read(self, whole: bytes) -> None:
+        self._socket.feed(whole)
+        try:
+            self._paho.loop_read()
+            if self._paho.want_write():
+                self._paho.loop_write()
+        except Exception as error:  # noqa: BLE001  paho's readers raise whatever a malformed packet made them stumble on
+            self.end(f"it sent a packet that cannot be read ({type(error).__name__}: {error})", abort=True)
+
+    # What paho tells.
+
+    def _on_connect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: ConnectFlags,
+        _reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        said = {} if properties is None else properties.json()
+        self.granted = Granted(
+            session_present=flags.session_present,
+            receive_max=int(said.get("ReceiveMaximum", 65_535)),
+            packet_bytes_max=int(said.get("MaximumPacketSize", _PACKET_BYTES_MOST)),
+            qos_max=int(said.get("MaximumQoS", 2)),
+            retains=bool(said.get("RetainAvailable", 1)),
+            keep_alive_seconds=float(said.get("ServerKeepAlive", self._settings.keep_alive_seconds)) or 3600.0,
+        )
+        self._welcomed_at = self._loop.time()
+        if not self._welcome.done():
+            self._welcome.set_result(None)
+
+    def _on_answer(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        codes: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        answer = self._answers.setdefault(mid, self._loop.create_future())
+        if not answer.done():
+            answer.set_result([code.value for code in codes])
+
+
+@asynccontextmanager
+async def session(
+    settings: MqttSettings, context: Context, role: Role, receiver: Receiver, flaps: Flaps
+) -> AsyncIterator[Session]:
+    """Connect, watch, and say goodbye at the end. When the session dies, the body is ended with `Unavailable`."""
+    talk = Session(settings, context, role, receiver, flaps)
+    try:
+        await talk.connect()
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(talk.watch())
+            yield talk
+            watching.cancel()
+    except BaseExceptionGroup as several:
+        raise _the_one(several) from None
+    finally:
+        await talk.close()
+
+
+def _the_one(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended the session: a bug before weather, since the weather is often only its consequence."""
+    unavailable: BaseException | None = None
+    for error in several.exceptions:
+        if not isinstance(error, Unavailable):
+            return error
+        unavailable = error
+    assert unavailable is not None, "a group has at least one error"
+    return unavailable

@@ -1,0 +1,235 @@
+"""What an operator writes for an MQTT connection."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from plantgate.sdk import Bytes, Secret, Settings
+from plantgate_connectors.mqtt.topics import Pattern, Template, topic_problem
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+QoS = Annotated[int, Field(ge=0, le=1)]
+
+
+class Version(Enum):
+    """Version of the protocol."""
+
+    V5 = "5"
+    V3_1_1 = "3.1.1"
+
+
+class Each(Enum):
+    """What one message carries."""
+
+    BATCH = "batch"
+    VALUE = "value"
+
+
+class Format(Enum):
+    """How a published message is written."""
+
+    JSON = "json"
+    COLUMNS = "columns"
+    CLOUDEVENTS = "cloudevents"
+    TEXT = "text"
+
+
+class TimeFormat(Enum):
+    """How a time is written."""
+
+    RFC3339 = "rfc3339"
+    NANOSECONDS = "nanoseconds"
+
+
+class Payload(Enum):
+    """How a received message is read."""
+
+    NUMBER = "number"
+    TEXT = "text"
+    JSON = "json"
+    FIELDS = "fields"
+    PLANTGATE = "plantgate"
+
+
+class TimeUnit(Enum):
+    """What a number in a time field counts, since 1970 UTC."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
+
+
+class Retained(Enum):
+    """What to do with the value a broker kept for us."""
+
+    USE = "use"
+    IGNORE = "ignore"
+
+
+class Tls(Settings):
+    """Encryption and who is who."""
+
+    ca_file: Path | None = None
+    """Certificates of the authorities that may vouch for the broker (PEM); without it, those of the operating system."""
+    certificate_file: Path | None = None
+    """Our own certificate (PEM), for brokers that ask for one."""
+    key_file: Path | None = None
+    """Private key of our certificate (PEM)."""
+    key_password: Secret | None = None
+    """Password of the private key, as a reference."""
+    check_server_name: bool = True
+    """Whether the broker's certificate must carry the name in `host`; turn off only where it names another machine."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file come together: write both or neither")
+        return self
+
+
+class Publish(Settings):
+    """How batches become messages."""
+
+    each: Each = Each.BATCH
+    """`batch`: one message for all samples that travel together, the cheap way; `value`: one message for each."""
+    topic: str = "plantgate/samples"
+    """Where they go. `{connection}` and `{client_id}` are replaced, with `each: value` also `{tag}`."""
+    format: Format = Format.JSON
+    """`json`, `columns` (the same, about half the bytes), `cloudevents` (1.0, structured), or, with `each: value`,
+    `text`: the bare value."""
+    time: TimeFormat = TimeFormat.RFC3339
+    """Source times as `rfc3339` text, exact to the nanosecond, or as whole `nanoseconds` since 1970 UTC."""
+    qos: QoS = 1
+    """1: each message is confirmed by the broker before its batch counts as delivered; 0: sent and hoped for."""
+    retain: bool = False
+    """Whether the broker keeps the last message of each topic for those who subscribe later."""
+    gaps_topic: str | None = "plantgate/gaps"
+    """Where records of missing values go, before the samples that follow them; null publishes none."""
+    status_topic: str | None = None
+    """Kept (retained) at `online` while we are connected, turned to `offline` by us or, when we vanish, by the broker.
+    `{connection}` and `{client_id}` are replaced."""
+    in_flight: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Most messages that wait for the broker's confirmation at a time; a broker's Receive Maximum lowers it."""
+    message_bytes_max: Annotated[Bytes, Field(ge=1024, le=268_435_455)] = 4 * 2**20
+    """Larger batches are split into several messages; a broker's Maximum Packet Size lowers it."""
+    acknowledge_seconds: Seconds = 30.0
+    """How long the broker may take to confirm a batch before we connect anew and send it again."""
+
+    @field_validator("topic", "gaps_topic", "status_topic")
+    @classmethod
+    def _topic(cls, topic: str | None) -> str | None:
+        if topic is not None:
+            problem = topic_problem(Template(topic).example())
+            if problem:
+                raise ValueError(f"{topic!r} cannot be published to: {problem}")
+        return topic
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        allowed = {"connection", "client_id"}
+        for name, topic in (("gaps_topic", self.gaps_topic), ("status_topic", self.status_topic)):
+            if topic is not None:
+                Template(topic).only(allowed, name)
+        if self.each is Each.VALUE:
+            Template(self.topic).only({*allowed, "tag"}, "topic")
+            if "tag" not in Template(self.topic).names:
+                raise ValueError('each: value needs a topic with {tag} in it, for example topic: "{tag}"')
+            if self.format is Format.COLUMNS:
+                raise ValueError("format: columns is for batches; with each: value write json, cloudevents or text")
+        else:
+            Template(self.topic).only(allowed, "topic")
+            if self.format is Format.TEXT:
+                raise ValueError("format: text is one bare value a message; it needs each: value")
+        return self
+
+
+class Subscribe(Settings):
+    """Topics to read, and what their messages mean."""
+
+    topic: str
+    """A topic; levels may be `{name}` (any one level, for use in `tag`), `+` (any one level), and at the end `#` or
+    `{name#}` (all that follows)."""
+    tag: str = "{topic}"
+    """The tag's name: text with the `{name}`s of the topic, or `{topic}` for the whole of it."""
+    payload: Payload = Payload.NUMBER
+    """`number`, `text`, `json` (one value at `value`), `fields` (a JSON object: each field becomes `tag/field`), or
+    `plantgate` (a batch as plantgate publishes it; its own tags are appended to nothing and `tag` is not used)."""
+    value: str = ""
+    """JSON Pointer (RFC 6901) to the value or, with `fields`, to the object: `/readings/0/value`; empty: the whole."""
+    time: str | None = None
+    """JSON Pointer to the source time: RFC 3339 text, or a number in `time_unit`; without it samples carry none."""
+    time_unit: TimeUnit = TimeUnit.MILLISECONDS
+    """What a number at `time` counts: `s`, `ms`, `us` or `ns` since 1970 UTC."""
+    quality: str | None = None
+    """JSON Pointer to the quality: an OPC UA StatusCode, `true`/`false`, or `Good`, `Uncertain`, `Bad`."""
+    qos: QoS = 1
+    """1: repeated by the broker until we have it safe; 0: lost whenever we are away."""
+    retained: Retained = Retained.USE
+    """What to do with a message the broker had kept: `use` it (`UncertainLastUsableValue` unless it has a time of its
+    own), or `ignore` it."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        pattern = Pattern(self.topic)
+        Template(self.tag).only({*pattern.names, "topic"}, "tag")
+        for name, pointer in (("value", self.value), ("time", self.time), ("quality", self.quality)):
+            if pointer and not pointer.startswith("/"):
+                raise ValueError(f"{name}: {pointer!r} is not a JSON Pointer; write for example {'/' + pointer!r}")
+            if pointer and self.payload not in (Payload.JSON, Payload.FIELDS):
+                raise ValueError(f"{name}: only payload: json and payload: fields look inside the message")
+        return self
+
+
+class MqttSettings(Settings):
+    """A broker, and what to exchange with it."""
+
+    host: str
+    """Name or address of the broker."""
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """TCP port; 1883, or 8883 with `tls`."""
+    version: Version = Version.V5
+    """`5`, or `3.1.1` for a broker that knows no better (it cannot say that it refused a message)."""
+    tls: Tls | None = None
+    """Encryption; `tls: {}` trusts the operating system's authorities."""
+    username: str | None = None
+    """User name."""
+    password: Secret | None = None
+    """Password, as a reference."""
+    client_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    """Our name at the broker, unique there. By default made once for each use and kept; set it only where the broker
+    demands one, and then let one flow use the connection once."""
+    connect_seconds: Seconds = 10.0
+    """How long name look-up, TCP, TLS and the broker's welcome may take together."""
+    keep_alive_seconds: Annotated[int, Field(ge=2, le=3600)] = 20
+    """How often the broker is asked whether it is there; twice as long without an answer and the connection is given
+    up."""
+    publish: Publish = Publish()
+    """For flows that end here."""
+    subscribe: tuple[Subscribe, ...] = ()
+    """For flows that begin here."""
+    session_expiry_seconds: Annotated[int, Field(ge=0, le=4_294_967_294)] = 7 * 86_400
+    """How long an MQTT 5 broker keeps our subscriptions and what they catch while we are away."""
+    receive_max: Annotated[int, Field(ge=1, le=65_535)] = 1_000
+    """Most messages an MQTT 5 broker may send before the first is safe with us."""
+    message_bytes_max: Annotated[Bytes, Field(ge=128, le=268_435_455)] = 2**20
+    """Larger incoming messages are skipped unread, counted, and named in a gap record."""
+    buffer_bytes_max: Annotated[Bytes, Field(ge=2**16)] = 16 * 2**20
+    """Received and not yet safe; at this the connection is read no further until some of it is."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.password is not None and self.username is None:
+            raise ValueError("password without username: write both")
+        if self.client_id is not None and topic_problem(self.client_id.replace("/", "")):
+            raise ValueError(
+                f"client_id {self.client_id!r} has characters no broker takes: use letters, digits, - and _"
+            )
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port or (8883 if self.tls is not None else 1883)

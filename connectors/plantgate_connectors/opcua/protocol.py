@@ -1,0 +1,83 @@
+"""asyncua's socket protocol with our caps on it, and with the reason of an end kept."""
+
+import asyncio
+import sys
+from typing import Any, Final, cast
+
+from asyncua import Client, ua
+from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.ua.ua_binary import uatcp_to_binary
+
+from plantgate_connectors.opcua.settings import Limits
+
+CHUNK_BYTES: Final = 65_535
+"""Largest chunk we offer to take; what every server can make (OPC 10000-6, 7.1.2.3 asks for 8,192 at least)."""
+
+
+class BoundedProtocol(UASocketProtocol):
+    """Says our limits in Hello and keeps to them.
+
+    asyncua (2.1) asks for chunks and messages of any size, buffers a chunk of whatever length its header declares,
+    and takes the server's limits for requests as its own limits for responses.
+    """
+
+    ended_by: BaseException | None = None
+    """What ended the connection from our side, if it was an error in what the server sent."""
+
+    def __init__(self, *arguments: Any, caps: Limits, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._caps = caps
+
+    def data_received(self, data: bytes) -> None:
+        """Give up on a chunk that is too long before it has arrived."""
+        super().data_received(data)
+        waiting = self.receive_buffer
+        if waiting and len(waiting) >= 8 and int.from_bytes(waiting[4:8], "little") > CHUNK_BYTES:
+            self.receive_buffer = None
+            self.ended_by = ua.UaStatusCodeError(ua.StatusCodes.BadTcpMessageTooLarge)
+            if self.transport is not None:
+                self.transport.abort()
+
+    def disconnect_socket(self) -> None:
+        """Remember the error that asyncua is dealing with when it hangs up: it only logs it."""
+        if self.ended_by is None:
+            self.ended_by = sys.exc_info()[1]
+        super().disconnect_socket()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell those who wait why."""
+        super().connection_lost(exc or cast("Exception | None", self.ended_by))
+
+    async def send_hello(self, url: str, max_messagesize: int = 0, max_chunkcount: int = 0) -> ua.Acknowledge:
+        """Offer our limits; afterwards the server's count for what we send, ours for what we take."""
+        hello = ua.Hello()
+        hello.EndpointUrl = cast("ua.String", url)
+        hello.ReceiveBufferSize = hello.SendBufferSize = cast("ua.UInt32", CHUNK_BYTES)
+        hello.MaxMessageSize = cast("ua.UInt32", self._caps.message_bytes_max)
+        hello.MaxChunkCount = cast("ua.UInt32", self._caps.chunks_max)
+        answer: asyncio.Future[ua.Acknowledge] = asyncio.get_running_loop().create_future()
+        self._callbackmap[0] = answer
+        if self.transport is not None:
+            self.transport.write(uatcp_to_binary(ua.MessageType.Hello, hello))
+        async with asyncio.timeout(self.timeout):
+            acknowledged = await answer
+        limits = self._connection._limits  # noqa: SLF001  asyncua has no public way to bound what it takes
+        limits.max_recv_buffer = CHUNK_BYTES
+        limits.max_chunk_count = self._caps.chunks_max
+        limits.max_message_size = self._caps.message_bytes_max
+        return acknowledged
+
+
+def bound(client: Client, caps: Limits, timeout_seconds: float) -> None:
+    """Make this client open its sockets with `BoundedProtocol`."""
+    uaclient: UaClient = client.uaclient
+
+    def make() -> BoundedProtocol:
+        protocol = BoundedProtocol(timeout_seconds, security_policy=uaclient.security_policy, caps=caps)
+        protocol.pre_request_hook = uaclient.pre_request_hook
+        protocol.on_connection_lost = uaclient._on_transport_lost  # noqa: SLF001  as asyncua's own factory does
+        protocol.is_session_closing = uaclient._is_session_closing  # noqa: SLF001
+        uaclient.protocol = protocol
+        return protocol
+
+    uaclient._make_protocol = make  # type: ignore[method-assign]  # noqa: SLF001  the only seam for a protocol of ours

@@ -1,0 +1,124 @@
+"""The running plant: starts flows, applies a new plan without touching what did not change, and says how all stands."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from plantgate import __version__
+from plantgate.config.model import Plant
+from plantgate.config.plan import Changes, changes, document
+from plantgate.observe.status import ConnectionStatus, GatewayStatus, UseStatus
+from plantgate.observe.tap import Tap
+from plantgate.observe.tracing import Span, no_span
+from plantgate.runtime.build import flow_line
+from plantgate.runtime.flowline import FlowLine, Use
+from plantgate.runtime.supervisor import Supervisor
+from plantgate.sdk import Clock, GatewayError, Log, iso
+
+
+class Gateway:
+    """Flows by name. One `apply` at a time; `status` at any moment."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        clock: Clock,
+        log: Log,
+        tap: Tap,
+        stalls: Callable[[], int],
+        span: Span = no_span,
+    ) -> None:
+        self.plant: Plant | None = None
+        self.problem = ""
+        self._supervisor = supervisor
+        self._clock, self._log, self._tap, self._span, self._stalls = clock, log, tap, span, stalls
+        self._flows: dict[str, FlowLine] = {}
+        self._failed: dict[str, str] = {}
+        self._started = clock.now()
+        self._applying = asyncio.Lock()
+
+    async def apply(self, plant: Plant) -> Changes:
+        """Make the plant be this one: end what is gone or changed, start what is new or changed, leave the rest alone."""
+        async with self._applying:
+            difference = changes(self.plant, plant)
+            retried = tuple(name for name in difference.unchanged if name in self._failed)
+            for name in (*difference.removed, *difference.changed):
+                await self._end(name)
+            self.plant = plant
+            self._failed = {}
+            for name in (*difference.added, *difference.changed, *retried):
+                await self._start(name, plant)
+            self.problem = "; ".join(self._failed.values())
+            return difference
+
+    async def close(self) -> None:
+        """End every flow, sources before sinks over the whole plant, then close the outboxes."""
+        names = [service for line in self._flows.values() for service, _, _ in line.services()]
+        await self._supervisor.end(tuple(names))
+        for line in self._flows.values():
+            await line.outbox.close()
+        self._flows.clear()
+
+    @property
+    def finished(self) -> bool:
+        """True once every flow's sources have ended and everything is delivered (files; never for a PLC)."""
+        return bool(self._flows) and not self._failed and all(line.finished for line in self._flows.values())
+
+    def plan(self) -> dict[str, object]:
+        """The running plant file as a document, secrets as their references."""
+        return document(self.plant) if self.plant is not None else {}
+
+    def status(self) -> GatewayStatus:
+        """How everything stands now."""
+        assert self.plant is not None
+        uses: dict[str, list[UseStatus]] = {name: [] for name in self.plant.connections}
+        for line in self._flows.values():
+            for role, used in (("source", line.sources), ("sink", line.sinks)):
+                for use in used:
+                    uses[use.connection].append(_use_status(use, line.name, role))
+        return GatewayStatus(
+            plant=self.plant.plant,
+            version=__version__,
+            started=iso(self._started) or "",
+            now=iso(self._clock.now()) or "",
+            ready=not self._failed and len(self._flows) == len(self.plant.flows),
+            stalls=self._stalls(),
+            problem=self.problem,
+            connections={
+                name: ConnectionStatus(type=self.plant.connections[name].type_name, uses=tuple(listed))
+                for name, listed in uses.items()
+            },
+            flows={name: line.status() for name, line in self._flows.items()},
+        )
+
+    async def _start(self, name: str, plant: Plant) -> None:
+        try:
+            line = await flow_line(plant, name, clock=self._clock, tap=self._tap, span=self._span)
+        except (GatewayError, OSError) as error:
+            self._failed[name] = f"flow {name} does not run: {error}"
+            self._log.error("flow does not run", flow=name, reason=str(error))
+            return
+        self._flows[name] = line
+        for service, phase, session in line.services():
+            self._supervisor.start(service, phase, session)
+
+    async def _end(self, name: str) -> None:
+        if (line := self._flows.pop(name, None)) is not None:
+            await self._supervisor.end(tuple(service for service, _, _ in line.services()))
+            await line.outbox.close()
+
+
+def _use_status(use: Use, flow: str, role: str) -> UseStatus:
+    standing = use.context.standing
+    return UseStatus(
+        flow=flow,
+        role=role,
+        state=standing.state.value,
+        reason=standing.reason,
+        since_seconds=round(time.monotonic() - standing.changed, 1),
+        desired=standing.desired,
+        monitored=standing.monitored,
+        live=standing.live,
+        counters=dict(standing.counters),
+    )

@@ -1,0 +1,309 @@
+"""An append-only file of records that survives power cuts and notices flipped bits.
+
+`append` returns when the record is on the disk. While one group of records is being synced, whatever is appended joins
+the next, so that a sync costs the same for one record as for a thousand and no timer is needed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from copy import copy
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakSet
+
+from plantgate.sdk.clock import Clock, SystemClock
+from plantgate.sdk.errors import GatewayError, Unavailable
+from plantgate.store.disk import Disk, OsDisk
+from plantgate.store.reader import JournalWalk, Reader
+from plantgate.store.record import RECORD_OVERHEAD, START, Position
+from plantgate.store.segment import Damage
+from plantgate.store.writer import Item, JournalFailed, JournalFigures, JournalLimits, JournalWriter, Written
+
+
+class _Waiting(NamedTuple):
+    """Records that were appended together, and whoever waits for them."""
+
+    items: Sequence[Item]
+    size: int
+    sequence: "asyncio.Future[int]"
+
+
+class Journal:
+    """A journal on a running loop. One thread writes and syncs, another reads; neither holds the loop.
+
+    Once the disk has failed, everything raises `JournalFailed`: leave the journal and open it again.
+    """
+
+    def __init__(self, writer: JournalWriter, writing: ThreadPoolExecutor, reading: ThreadPoolExecutor) -> None:
+        self._writer = writer
+        self._writing = writing
+        self._reading = reading
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[_Waiting] = deque()
+        self._pending_bytes = 0
+        self._admission = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._commit: asyncio.Future[list[Written]] | None = None
+        self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        self._more: set[asyncio.Future[None]] = set()
+        self._readers: WeakSet[Reader] = WeakSet()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        disk: Disk | None = None,
+        clock: Clock | None = None,
+        limits: JournalLimits | None = None,
+        floor: Position = START,
+    ) -> AsyncIterator["Journal"]:
+        """Lock, recover and serve a directory. What recovery met is in `torn` and `damage`: report it.
+
+        `floor` is a position known from elsewhere to have been reached (see `JournalWriter.open`).
+        Raises `InUse`, `JournalDamaged`, `DiskFull`, `OSError`.
+        """
+        loop = asyncio.get_running_loop()
+        writing = ThreadPoolExecutor(1, thread_name_prefix=f"journal-write-{directory.name}")
+        reading = ThreadPoolExecutor(1, thread_name_prefix=f"journal-read-{directory.name}")
+        opening = partial(
+            JournalWriter.open,
+            directory,
+            disk=disk or OsDisk(),
+            clock=clock or SystemClock(),
+            limits=limits,
+            floor=floor,
+        )
+        try:
+            opened = loop.run_in_executor(writing, opening)
+            try:
+                await asyncio.wait([opened])
+            except asyncio.CancelledError:
+                # The thread cannot be stopped; what it opens must not stay open, or the next start finds it in use.
+                opened.add_done_callback(lambda done: None if done.exception() else done.result().close())
+                raise
+            journal = cls(opened.result(), writing, reading)
+            try:
+                yield journal
+            finally:
+                await journal._close()
+        finally:
+            # Their threads are idle by now, or finish the one call they are in.
+            writing.shutdown(wait=False)
+            reading.shutdown(wait=False)
+
+    @property
+    def id(self) -> bytes:
+        """Random, 16 bytes, for as long as the journal lives."""
+        return self._writer.journal
+
+    @property
+    def begin(self) -> Position:
+        """The oldest record kept."""
+        return self._writer.begin
+
+    @property
+    def end(self) -> Position:
+        """Behind the last durable record; ``end.weight - position.weight`` samples lie between a position and it."""
+        return self._writer.end
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Space taken, reserved space included."""
+        return self._writer.bytes_on_disk
+
+    @property
+    def recovered(self) -> tuple[str, ...]:
+        """What opening met, a sentence each: a write cut off by a crash, damage. For the log."""
+        found = self._writer.found
+        return (*([str(found.torn)] if found.torn else []), *map(str, found.damage))
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """Damage that opening met. Readers meet what they read by themselves; see `verify` for the rest."""
+        return self._writer.found.damage
+
+    @property
+    def figures(self) -> JournalFigures:
+        """For metrics. Written by another thread: each figure is right, they may not be of the same moment."""
+        return self._writer.figures
+
+    async def append(self, payload: bytes, weight: int = 1) -> int:
+        """Durable on return; returns the record's sequence. Waits while too much is waiting to be written.
+
+        Cancelled, the record may be stored or not. Raises `Rejected` (too large for any segment), `DiskFull`
+        (an `Unavailable`: nothing was stored), `JournalFailed`, `Unavailable` once the journal is closed.
+        """
+        return await self.append_many(((payload, weight),))
+
+    async def append_many(self, items: Sequence[Item]) -> int:
+        """As `append`, for several (payload, weight) in a row; returns the sequence of the first.
+
+        They share a group, and so are stored all or none, unless they cross the end of a segment or outgrow a group.
+        """
+        size = 0
+        for payload, _ in items:
+            self._writer.admit(payload)
+            size += RECORD_OVERHEAD + len(payload)
+        limit = self._writer.limits.pending_bytes_max
+        if self._admission.locked() or (self._pending_bytes and self._pending_bytes + size > limit):
+            async with self._admission:  # first come, first served
+                while self._pending_bytes and self._pending_bytes + size > limit:
+                    self._room.clear()
+                    await self._room.wait()
+        self._refuse_if_over()
+        waiting = _Waiting(items, size, self._loop.create_future())
+        self._pending.append(waiting)
+        self._pending_bytes += size
+        self._idle.clear()
+        self._schedule()
+        return await waiting.sequence
+
+    def reader(self, sequence: int) -> Reader:
+        """Gives the records from `sequence` on, and waits for more."""
+        reader = Reader(self._writer, sequence, self._reading, self._wait_beyond)
+        self._readers.add(reader)
+        return reader
+
+    async def trim(self, sequence: int) -> int:
+        """Drop whole segments that hold nothing at or after `sequence`; returns how many went.
+
+        Raises `JournalFailed`.
+        """
+        self._refuse_if_over()
+        return await self._loop.run_in_executor(self._writing, self._writer.trim, sequence)
+
+    async def verify(self) -> list[Damage]:
+        """Read every record back; returns all damage. Raises `OSError`."""
+        walk = JournalWalk(self._writer)
+        try:
+            return await self._loop.run_in_executor(self._reading, walk.verify)
+        finally:
+            await self._loop.run_in_executor(self._reading, walk.close)
+
+    # Group commit: no task of its own; the end of one commit starts the next.
+
+    def _schedule(self) -> None:
+        """Commit soon: after everything that is ready now has appended too."""
+        if self._commit is None and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._start)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        group: list[_Waiting] = []
+        size = 0
+        while self._pending and (not group or size + self._pending[0].size <= self._writer.limits.group_bytes_max):
+            waiting = self._pending.popleft()
+            if waiting.sequence.cancelled():
+                self._leave(waiting)
+                continue
+            group.append(waiting)
+            size += waiting.size
+        if not group:
+            self._rest()
+            return
+        self._commit = self._loop.run_in_executor(self._writing, self._write, [waiting.items for waiting in group])
+        self._commit.add_done_callback(partial(self._committed, group))
+
+    def _write(self, parts: list[Sequence[Item]]) -> list[Written]:
+        """On the writing thread: one write, told apart again by part."""
+        written = self._writer.write([item for items in parts for item in items])
+        told: list[Written] = []
+        sequence, left = written.first, written.count
+        for items in parts:
+            error = None if left >= len(items) else written.error
+            told.append(Written(sequence, min(left, len(items)), error))
+            sequence += len(items)
+            left = max(0, left - len(items))
+        return told
+
+    def _committed(self, group: list[_Waiting], commit: "asyncio.Future[list[Written]]") -> None:
+        self._commit = None
+        for waiting in group:
+            self._leave(waiting)
+        if commit.cancelled():
+            for waiting in group:
+                waiting.sequence.cancel()
+        elif (bug := commit.exception()) is not None:
+            self._writer.stop(repr(bug))
+            for waiting in group:
+                _tell(waiting, bug)
+        else:
+            for waiting, written in zip(group, commit.result(), strict=True):
+                _tell(waiting, written.error or written.first)
+        if self._writer.failed is not None:
+            self._fail_pending(JournalFailed(self._writer.failed))
+        self._wake_readers()
+        self._rest()
+
+    def _leave(self, waiting: _Waiting) -> None:
+        self._pending_bytes -= waiting.size
+        self._room.set()
+
+    def _rest(self) -> None:
+        if self._pending:
+            self._schedule()
+        elif self._commit is None:
+            self._idle.set()
+
+    def _fail_pending(self, error: GatewayError) -> None:
+        while self._pending:
+            waiting = self._pending.popleft()
+            self._leave(waiting)
+            _tell(waiting, error)
+
+    # Readers that have caught up.
+
+    async def _wait_beyond(self, sequence: int) -> None:
+        """Until there is a durable record at `sequence`."""
+        while self.end.sequence <= sequence:
+            self._refuse_if_over()
+            news: asyncio.Future[None] = self._loop.create_future()
+            self._more.add(news)
+            try:
+                await news
+            finally:
+                self._more.discard(news)
+
+    def _wake_readers(self) -> None:
+        for news in self._more:
+            if not news.done():
+                news.set_result(None)
+
+    # The end.
+
+    def _refuse_if_over(self) -> None:
+        if self._writer.failed is not None:
+            raise JournalFailed(self._writer.failed)
+        if self._closed:
+            raise Unavailable(f"{self._writer.directory}: the journal is closed")
+
+    async def _close(self) -> None:
+        """What was appended before is still stored; waiting readers are told."""
+        self._closed = True
+        self._wake_readers()
+        try:
+            await self._idle.wait()
+        finally:
+            # Asked for even if we are cancelled: the directory must be free for whoever opens it next.
+            closing = [self._loop.run_in_executor(self._writing, self._writer.close)]
+            closing += [self._loop.run_in_executor(self._reading, reader.walk.close) for reader in self._readers]
+            await asyncio.wait(closing)
+
+
+def _tell(waiting: _Waiting, outcome: int | BaseException) -> None:
+    if waiting.sequence.done():
+        return
+    if isinstance(outcome, BaseException):
+        waiting.sequence.set_exception(copy(outcome))  # each its own: a traceback grows with every raise
+    else:
+        waiting.sequence.set_result(outcome)

@@ -1,0 +1,340 @@
+"""The blocking half of a journal: writes groups, makes and drops segments. One thread at a time."""
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+from plantgate.sdk.clock import Clock
+from plantgate.sdk.errors import GatewayError, Rejected, Unavailable
+from plantgate.store.disk import SECTOR, Disk, File, Lock, Open
+from plantgate.store.record import (
+    HEADER_SIZE,
+    START,
+    Head,
+    Position,
+    SegmentHeader,
+    group_size,
+    journal_seed,
+    pack_group,
+)
+from plantgate.store.recovery import Found, recover
+from plantgate.store.segment import Damage, Segment, create, no_space
+
+Item = tuple[bytes, int]
+"""Payload and weight."""
+
+_RETRY_SECONDS: Final = 1.0
+
+
+class JournalFailed(GatewayError):
+    """The disk gave an error after which nobody knows what is stored. Only opening the journal again can tell.
+
+    A failed sync is never tried twice: the kernel marks the pages clean, and the second try would succeed without them.
+    """
+
+
+class DiskFull(Unavailable):
+    """Nothing was written; the same append succeeds once there is room."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """Sizes of a journal, in bytes."""
+
+    segment_bytes: int = 16 * 1024 * 1024
+    """Size of a segment file: the unit in which disk space is reserved and given back."""
+    record_bytes_max: int = 4 * 1024 * 1024
+    """Largest payload. A record never spans segments."""
+    group_bytes_max: int = 4 * 1024 * 1024
+    """Most bytes made durable by one sync."""
+    pending_bytes_max: int = 8 * 1024 * 1024
+    """Most bytes waiting in memory to be written; beyond it, `append` waits."""
+
+    def __post_init__(self) -> None:
+        if self.segment_bytes % SECTOR:
+            raise ValueError(f"segment_bytes is {self.segment_bytes}, not a multiple of {SECTOR}")
+        if HEADER_SIZE + group_size(self.record_bytes_max, 1) > self.segment_bytes:
+            raise ValueError(
+                f"a record of {self.record_bytes_max} bytes does not fit a segment of {self.segment_bytes}"
+            )
+
+
+@dataclass(slots=True)
+class JournalFigures:
+    """What a journal has done since it was opened, for metrics."""
+
+    groups: int = 0
+    records: int = 0
+    bytes: int = 0
+    sync_seconds: float = 0.0
+    """Total; over `groups` it is the mean."""
+    sync_seconds_last: float = 0.0
+    sync_seconds_most: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How far a write came; what came before an error is durable."""
+
+    first: int
+    """Sequence of the first record."""
+    count: int
+    error: GatewayError | None = None
+
+
+@dataclass(slots=True)
+class _Active:
+    """The segment being written."""
+
+    segment: Segment
+    file: File
+    offset: int
+
+
+@dataclass(slots=True)
+class JournalWriter:
+    """Appends durably; for use without an event loop, or on the journal's own thread below one."""
+
+    directory: Path
+    disk: Disk
+    clock: Clock
+    limits: JournalLimits
+    found: Found
+    """What opening found: a torn write, damage."""
+    journal: bytes
+    """The journal's id."""
+    head: Head
+    """How far it is durable. Replaced whole, so that another thread may read it: before `segments`."""
+    segments: tuple[Segment, ...]
+    """Oldest first. Replaced whole, so that another thread may read it."""
+    seed: int
+    figures: JournalFigures = field(default_factory=JournalFigures)
+    failed: str | None = None
+    """Why nothing can be appended any more."""
+    _lock: Lock | None = None
+    _active: _Active | None = None
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        disk: Disk,
+        clock: Clock,
+        limits: JournalLimits | None = None,
+        floor: Position = START,
+    ) -> Self:
+        """Lock the directory (made if missing) and recover what is in it.
+
+        `floor` is a position known from elsewhere to have been reached. A journal that ends before it has lost records:
+        they are reported as damage, and the journal goes on at the floor, so that no sequence is given twice.
+        Raises `InUse`, `JournalDamaged`, `DiskFull`, `OSError`.
+        """
+        limits = limits or JournalLimits()
+        disk.make_directory(directory)
+        lock = disk.lock(directory)
+        try:
+            found = recover(disk, directory)
+            journal = found.journal or os.urandom(16)
+            end = found.end
+            if end.sequence < floor.sequence:
+                end = floor
+                found = _below_floor(found, directory, floor)
+            head = Head(end, found.offset or HEADER_SIZE)
+            writer = cls(directory, disk, clock, limits, found, journal, head, found.segments, journal_seed(journal))
+            if found.offset is None:
+                writer._new_segment()
+            else:
+                segment = found.segments[-1]
+                writer._active = _Active(segment, disk.open(segment.path, Open.WRITE), found.offset)
+        except OSError as error:
+            lock.release()
+            if no_space(error):
+                raise DiskFull(f"{directory}: no room for a segment of {limits.segment_bytes} bytes") from error
+            raise
+        except GatewayError:
+            lock.release()
+            raise
+        writer._lock = lock
+        return writer
+
+    def close(self) -> None:
+        """Let go of file and directory. What was appended is durable already."""
+        self.failed = self.failed or f"{self.directory}: the journal is closed"
+        if self._active is not None:
+            self._active.file.close()
+            self._active = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def end(self) -> Position:
+        """Behind the last durable record."""
+        return self.head.position
+
+    @property
+    def begin(self) -> Position:
+        """The oldest record kept."""
+        return self.segments[0].start if self.segments else self.end
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Space taken by segments, reserved space included."""
+        return sum(segment.size for segment in self.segments)
+
+    def append_many(self, items: Sequence[Item]) -> int:
+        """Durable on return; returns the sequence of the first. All or none, unless they cross a segment's end.
+
+        Raises `Rejected` (a record too large), `DiskFull`, `JournalFailed`.
+        """
+        for payload, _ in items:
+            self.admit(payload)
+        written = self.write(items)
+        if written.error is not None:
+            raise written.error
+        return written.first
+
+    def admit(self, payload: bytes) -> None:
+        """Raises `Rejected` for a payload that no journal of this size can hold."""
+        if len(payload) > self.limits.record_bytes_max:
+            raise Rejected(
+                f"{self.directory}: a record of {len(payload)} bytes, where {self.limits.record_bytes_max} is the most"
+            )
+
+    def write(self, items: Sequence[Item]) -> Written:
+        """Append in as few groups as they fit in; never raises, so that what is durable is always known."""
+        first, done = self.end.sequence, 0
+        while done < len(items):
+            if self.failed is not None:
+                return Written(first, done, JournalFailed(self.failed))
+            try:
+                fit = self._fitting(items, done)
+                if fit == 0:
+                    self._new_segment()
+                    continue
+                self._write_group(items[done : done + fit])
+                done += fit
+            except GatewayError as error:
+                return Written(first, done, error)
+            except OSError as error:
+                return Written(first, done, self._fail(error))
+        return Written(first, done)
+
+    def trim(self, sequence: int) -> int:
+        """Drop whole segments that hold nothing at or after `sequence`; returns how many went. Oldest first.
+
+        Raises `JournalFailed`.
+        """
+        dropped = 0
+        if self.failed is not None:
+            raise JournalFailed(self.failed)
+        try:
+            while len(self.segments) > 1 and self.segments[1].start.sequence <= sequence:
+                gone, *kept = self.segments
+                self.segments = tuple(kept)
+                self.disk.unlink(gone.path)
+                # One by one, so that a crash leaves no hole in the middle.
+                self.disk.sync_directory(self.directory)
+                dropped += 1
+        except OSError as error:
+            raise self._fail(error) from error
+        return dropped
+
+    def _fitting(self, items: Sequence[Item], done: int) -> int:
+        """How many of the items fit in the active segment and in one group."""
+        active = self._active
+        if active is None:
+            return 0
+        room = active.segment.size - active.offset
+        size, count = 0, 0
+        for index in range(done, len(items)):
+            size += len(items[index][0])
+            if group_size(size, count + 1) > room or (count and size > self.limits.group_bytes_max):
+                break
+            count += 1
+        return count
+
+    def _write_group(self, items: Sequence[Item]) -> None:
+        active = self._active
+        assert active is not None
+        content, end = pack_group(items, self.end, self.clock.now(), self.seed)
+        try:
+            active.file.pwrite(content, active.offset)
+        except OSError as error:
+            if not no_space(error):
+                raise
+            # Reserved space can still run out: on a copy-on-write or thinly provisioned file system.
+            self._seal(active)
+            raise DiskFull(
+                f"{self.directory}: the disk is full; nothing was stored, trying again",
+                retry_after_seconds=_RETRY_SECONDS,
+            ) from error
+        begun = time.perf_counter()
+        active.file.datasync()
+        self._count(time.perf_counter() - begun, len(items), len(content))
+        active.offset += len(content)
+        self.head = Head(end, active.offset)
+
+    def _seal(self, active: _Active) -> None:
+        """Cut a half-written group off, durably, before anything else is written anywhere."""
+        active.file.truncate(active.offset)
+        active.file.datasync()
+        active.file.close()
+        self._active = None
+        sealed = replace(active.segment, size=active.offset)
+        self.segments = (*self.segments[:-1], sealed)
+
+    def _new_segment(self) -> None:
+        if self._active is not None:
+            self._active.file.close()
+            self._active = None
+        header = SegmentHeader(self.journal, self.end, self.clock.now())
+        if self.segments and self.segments[-1].start.sequence == self.end.sequence:
+            # Sealed before it had a record; the new one takes its name.
+            self.disk.unlink(self.segments[-1].path)
+            self.segments = self.segments[:-1]
+        try:
+            segment, file = create(self.disk, self.directory, header, self.limits.segment_bytes)
+        except OSError as error:
+            if no_space(error) or error.errno in (errno.EMFILE, errno.ENFILE):
+                reason = error.strerror
+                raise DiskFull(
+                    f"{self.directory}: no room for another segment ({reason}); nothing was stored, trying again",
+                    retry_after_seconds=_RETRY_SECONDS,
+                ) from error
+            raise
+        self.segments = (*self.segments, segment)
+        self._active = _Active(segment, file, HEADER_SIZE)
+        self.head = Head(self.end, HEADER_SIZE)
+
+    def stop(self, reason: str) -> JournalFailed:
+        """Nobody knows what is stored: append no more."""
+        self.failed = (
+            f"{self.directory}: {reason}; what was being written may or may not be stored. "
+            "The journal stops here and must be opened again"
+        )
+        return JournalFailed(self.failed)
+
+    def _fail(self, error: OSError) -> JournalFailed:
+        return self.stop(error.strerror or str(error))
+
+    def _count(self, seconds: float, records: int, size: int) -> None:
+        figures = self.figures
+        figures.groups += 1
+        figures.records += records
+        figures.bytes += size
+        figures.sync_seconds += seconds
+        figures.sync_seconds_last = seconds
+        figures.sync_seconds_most = max(figures.sync_seconds_most, seconds)
+
+
+def _below_floor(found: Found, directory: Path, floor: Position) -> Found:
+    """The journal ends before what is known to have been in it: an older copy of the disk, or files taken away."""
+    path = found.segments[-1].path if found.segments else directory
+    lost = Damage(path, found.offset or 0, found.end.sequence, floor.sequence - 1, floor.weight - found.end.weight)
+    return Found(found.journal, found.segments, floor, None, found.torn, (*found.damage, lost))

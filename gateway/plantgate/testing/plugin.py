@@ -1,0 +1,84 @@
+"""The pytest plugin: simulated tests, each over several seeds.
+
+    @pytest.mark.simulated(seeds=50)
+    async def test_a_value_arrives(seed):        # asking for the seed is optional
+        ...
+
+Runs the coroutine with `plantgate.testing.simulate`, once per seed. ``--plantgate-seeds N`` tries N seeds,
+``--plantgate-seed S`` only that one; a failure says which to give. An ordinary function can carry the mark too: it gets
+its ``seed`` and calls `simulate` itself.
+"""
+
+import inspect
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+
+SEEDS: Final = 5
+"""How many seeds a simulated test is run with when neither its mark nor the command line says."""
+_HIDDEN: Final = "_plantgate_seed"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds ``--plantgate-seeds`` and ``--plantgate-seed``."""
+    group = parser.getgroup("plantgate", "simulated tests")
+    group.addoption("--plantgate-seeds", type=int, metavar="N", help="try every simulated test with the seeds 0 to N-1")
+    group.addoption("--plantgate-seed", metavar="S", help="run simulated tests with this seed only")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Names the mark."""
+    config.addinivalue_line("markers", "simulated(seeds=N): runs in simulated time, once per seed (plantgate)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One case per seed."""
+    mark = metafunc.definition.get_closest_marker("simulated")
+    if mark is None:
+        return
+    only = metafunc.config.getoption("--plantgate-seed")
+    count = metafunc.config.getoption("--plantgate-seeds") or mark.kwargs.get("seeds", SEEDS)
+    seeds: list[int | str] = list(range(count)) if only is None else [int(only) if only.isdecimal() else only]
+    metafunc.fixturenames.append(_HIDDEN)
+    metafunc.parametrize(_HIDDEN, seeds, ids=[f"seed={seed}" for seed in seeds], indirect=True)
+
+
+@pytest.fixture(name=_HIDDEN)
+def _plantgate_seed(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> object:
+    """The seed of this case of a simulated test."""
+    if request.node.get_closest_marker("simulated") is None:
+        raise pytest.UsageError("the fixture 'seed' belongs to tests marked with @pytest.mark.simulated")
+    return request.getfixturevalue(_HIDDEN)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    """Runs a marked coroutine function in simulated time."""
+    if _seed_of(pyfuncitem) is None or not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    from plantgate.testing.simloop import simulate  # late: a plugin is imported by test runs that never simulate
+
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    simulate(lambda: pyfuncitem.obj(**arguments), seed=_seed_of(pyfuncitem))
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says how to repeat it."""
+    report = yield
+    seed = _seed_of(item)
+    if report.failed and seed is not None:
+        report.sections.append(("plantgate", f"repeat with: --plantgate-seed {seed}"))
+    return report
+
+
+def _seed_of(item: pytest.Item) -> object:
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get(_HIDDEN)

@@ -1,0 +1,70 @@
+"""Where the peers are, and what a test does when one is missing: skip with a sentence, or fail where CI asks."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Missing(Exception):
+    """A peer is not on this machine; says which and how to get it."""
+
+
+def cache() -> Path:
+    """The folder that `scripts/peers` fills."""
+    return Path(os.environ.get("PLANTGATE_PEERS_CACHE") or ROOT / ".cache" / "peers")
+
+
+def data() -> Path:
+    """The folder with the data sets of others (ETTh1.csv is in `ett/`)."""
+    return Path(os.environ.get("PLANTGATE_DATA") or ROOT.parent / "shared" / "data")
+
+
+def require(*names: str) -> None:
+    """Skip the calling test unless every peer is here; fail it instead where PLANTGATE_REQUIRE_PEERS=1.
+
+    Names: `node-opcua`, `mosquitto`, `ett` (the data set), `o6` (the load server of the benchmark).
+    """
+    for name in names:
+        try:
+            find(name)
+        except Missing as missing:
+            if os.environ.get("PLANTGATE_REQUIRE_PEERS") == "1":
+                pytest.fail(str(missing), pytrace=False)
+            pytest.skip(str(missing))
+
+
+def find(name: str) -> Path:
+    """The program (or file) of a peer. Raises `Missing`."""
+    match name:
+        case "node-opcua":
+            return _node_opcua()
+        case "mosquitto" | "mosquitto_passwd":
+            return _program(name)
+        case "ett":
+            return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")
+        case "o6":
+            return _file(cache() / "o6" / "bin" / "python", "scripts/peers --bench installs it")
+    raise ValueError(f"no peer is called {name}")
+
+
+def _node_opcua() -> Path:
+    _file(cache() / "node" / "node_modules" / "node-opcua" / "package.json", "scripts/peers installs it")
+    return _file(cache() / "nodejs" / "node", "scripts/peers installs it")
+
+
+def _program(name: str) -> Path:
+    # Debian puts the broker into /usr/sbin, which is not on everyone's path.
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+    if found is None:
+        raise Missing(f"{name} is not on this machine: scripts/peers installs it")
+    return Path(found)
+
+
+def _file(path: Path, remedy: str) -> Path:
+    if not path.exists():
+        raise Missing(f"{path} is not there: {remedy}")
+    return path
