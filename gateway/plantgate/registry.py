@@ -100,7 +100,7 @@ class Registry:
         try:
             return offer.load()
         except ImportError as error:
-            raise Unusable(f"{what} cannot be loaded: {_lacking(error)}{_remedy(offer, error)}") from error
+            raise Unusable(f"{what} cannot be loaded: {_lacking(offer, error)}") from error
         except AttributeError as error:
             raise Unusable(f"{what} cannot be loaded: {offer.module} has no {offer.attr}") from error
         except Exception as error:  # a vendor's module may raise anything, and must not stop the others
@@ -128,21 +128,19 @@ def _package(offer: EntryPoint) -> str:
     return offer.dist.name if offer.dist is not None else offer.module.partition(".")[0]
 
 
-def _lacking(error: ImportError) -> str:
-    """What the import stumbled over."""
-    if isinstance(error, ModuleNotFoundError) and error.name is not None:
-        return f"the Python package {error.name.partition('.')[0]} is missing"
-    return str(error)
+def _lacking(offer: EntryPoint, error: ImportError) -> str:
+    """What the import stumbled over, and what to install.
 
-
-def _remedy(offer: EntryPoint, error: ImportError) -> str:
-    """The extra of the same name is the one that brings what a plugin needs; by convention, ours and vendors'."""
-    if offer.dist is None or not isinstance(error, ModuleNotFoundError):
-        return ""
-    extras = offer.dist.metadata.get_all("Provides-Extra") or []
-    if offer.name in extras:
-        return f'; install it with pip install "{offer.dist.name}[{offer.name}]"'
-    return f"; reinstall {offer.dist.name}"
+    The extra of the plugin's own name is the one that brings what it needs: by convention, ours and vendors'.
+    """
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return str(error)
+    package = error.name.partition(".")[0]
+    if package == offer.module.partition(".")[0]:
+        return f"its own module {error.name} is missing; reinstall {_package(offer)}"
+    extras = (offer.dist.metadata.get_all("Provides-Extra") if offer.dist is not None else None) or []
+    remedy = f'pip install "{_package(offer)}[{offer.name}]"' if offer.name in extras else f"pip install {package}"
+    return f"the Python package {package} is missing; install it with {remedy}"
 
 
 def _fault(loaded: object) -> str:

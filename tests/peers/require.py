@@ -26,7 +26,7 @@ def data() -> Path:
 def require(*names: str) -> None:
     """Skip the calling test unless every peer is here; fail it instead where PLANTGATE_REQUIRE_PEERS=1.
 
-    Names: `node-opcua`, `mosquitto`, `ett` (the data set), `o6` (the load server of the benchmark).
+    Names: `node-opcua`, `mosquitto`, `ett` (the data set), `load-server` (of the benchmark).
     """
     for name in names:
         try:
@@ -46,8 +46,8 @@ def find(name: str) -> Path:
             return _program(name)
         case "ett":
             return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")
-        case "o6":
-            return _file(cache() / "o6" / "bin" / "python", "scripts/peers --bench installs it")
+        case "load-server":
+            return _file(cache() / "open62541" / "load_server", "scripts/peers --bench builds it")
     raise ValueError(f"no peer is called {name}")
 
 

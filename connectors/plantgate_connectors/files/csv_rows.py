@@ -12,6 +12,9 @@ from plantgate_connectors.files.times import Moment
 
 
 class _Csv(ABC):
+    may_lack_time = False
+    """A row without its time is refused, or else gives samples without a source time."""
+
     def __init__(self, settings: Read, names: list[str], header: bytes | None) -> None:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -28,7 +31,7 @@ class _Csv(ABC):
         if len(cells) != len(self._names):
             raise ValueError(f"{len(cells)} cells where there are {len(self._names)} columns")
         moment = None
-        if self._time_at is not None:
+        if self._time_at is not None and (cells[self._time_at] or not self.may_lack_time):
             moment = self._times.of(cells[self._time_at], record, sure=False)
         self._fill(cells, moment, samples)
 
@@ -76,7 +79,9 @@ class WideCsv(_Csv):
 
 
 class LongCsv(_Csv):
-    """A row for each sample."""
+    """A row for each sample; an empty time says that its device gave none."""
+
+    may_lack_time = True
 
     def __init__(self, settings: Read, names: list[str], header: bytes | None) -> None:
         super().__init__(settings, names, header)

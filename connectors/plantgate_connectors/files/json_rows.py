@@ -18,6 +18,7 @@ class _Json(ABC):
     def __init__(self, settings: Read) -> None:
         self._settings = settings
         self._times = RowTimes(settings)
+        self._holding = settings.holding
 
     def read(self, record: Record, samples: Samples) -> None:
         """Add the line's samples. Raises `ValueError` when it is not a JSON object, or has no time."""
@@ -91,7 +92,7 @@ class LongJson(_Json):
         if isinstance(value, bytes):
             samples.put(tag, value, quality, moment)
         else:
-            self._put(tag, value, quality, settings.holding, moment, samples)
+            self._put(tag, value, quality, self._holding, moment, samples)
 
 
 def _gap(written: object) -> Gap:

@@ -15,13 +15,19 @@ CSV_HEADER: Final = b"time,tag,value,kind,quality,origin,position\n"
 def json_lines(batch: Batch, first: int) -> Iterator[str]:
     """A line for each sample from number `first` of the batch on."""
     origin = _dumped(batch.origin)
+    tags = {tag: _dumped(tag) for tag in set(batch.tags)}
+    qualities = {quality: _quality(quality) for quality in set(batch.qualities)}
+    times = {time: _dumped(iso(time)) for time in set(batch.times)}
     for index in range(first, len(batch)):
-        tag, value, quality = batch.tags[index], batch.values[index], batch.qualities[index]
-        kind = _kind_in_json(value, quality)
-        named = f',"kind":"{kind}"' if kind else ""
+        value, quality = batch.values[index], batch.qualities[index]
+        if type(value) is float and math.isfinite(value):
+            text = repr(value)
+        else:
+            kind = _kind_in_json(value, quality)
+            text = _dumped(plain(value)) + (f',"kind":"{kind}"' if kind else "")
         yield (
-            f'{{"time":{_dumped(iso(batch.times[index]))},"tag":{_dumped(tag)},"value":{_dumped(plain(value))}{named},'
-            f'"quality":"{_quality(quality)}","origin":{origin},"position":{batch.position + index}}}\n'
+            f'{{"time":{times[batch.times[index]]},"tag":{tags[batch.tags[index]]},"value":{text},'
+            f'"quality":"{qualities[quality]}","origin":{origin},"position":{batch.position + index}}}\n'
         )
 
 
@@ -98,7 +104,7 @@ def _in_csv(value: Value) -> tuple[str, str]:
 
 
 def _fits_a_line(text: str) -> bool:
-    return (text.isascii() and text.isprintable()) or (text.isprintable() and not _surrogates(text))
+    return text.isprintable() and (text.isascii() or not _surrogates(text))
 
 
 def _surrogates(text: str) -> bool:
@@ -129,9 +135,9 @@ def _gap(gap: Gap) -> dict[str, object]:
 
 
 def _dumped(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return json.dumps(value, separators=(",", ":")) if _surrogates_in(text) else text
+    text = _LEGIBLE.encode(value)
+    return text if text.isascii() or not _surrogates(text) else _ASCII.encode(value)
 
 
-def _surrogates_in(text: str) -> bool:
-    return not text.isascii() and _surrogates(text)
+_LEGIBLE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII: Final = json.JSONEncoder(separators=(",", ":"))

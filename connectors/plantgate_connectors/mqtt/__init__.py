@@ -5,11 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from plantgate.sdk import Connector, Context, Sink, Stability
+from plantgate.sdk import Connector, Context, Sink, Source, Stability, Survey
 from plantgate.sdk.plugin import Settings
-from plantgate_connectors.mqtt.session import Flaps, Role, session
+from plantgate_connectors.mqtt.client import Role
+from plantgate_connectors.mqtt.memory import Memory
+from plantgate_connectors.mqtt.routes import Routes
+from plantgate_connectors.mqtt.session import Flaps, session
 from plantgate_connectors.mqtt.settings import MqttSettings
 from plantgate_connectors.mqtt.sink import MqttSink
+from plantgate_connectors.mqtt.source import MqttSource
+from plantgate_connectors.mqtt.subscriber import Subscriber
+from plantgate_connectors.mqtt.survey import survey
 
 __all__ = ["Mqtt", "MqttSettings"]
 
@@ -23,6 +29,22 @@ class Mqtt(Connector[MqttSettings]):
     def __init__(self, settings: MqttSettings, context: Context) -> None:
         super().__init__(settings, context)
         self._flaps = Flaps()
+        self._memory = Memory(context.folder)
+        self._refused: set[str] = set()
+        self._troubled: set[bytes] = set()
+
+    @asynccontextmanager
+    async def source(self) -> AsyncIterator[Source]:
+        """A session that reads. The broker keeps it while we are away, and repeats what was not acknowledged."""
+        self._memory.load(self.context.log)
+        routes = Routes(self.settings.subscribe)
+        source = MqttSource(self.settings, self.context, routes, self._memory, self._troubled)
+        subscriber = Subscriber(self.settings, self.context, routes, self._memory, self._refused)
+        role = Role(self.client_id(), clean=False, packet_bytes_max=self.settings.message_bytes_max)
+        async with session(self.settings, self.context, role, source, self._flaps, subscriber.reconcile) as talk:
+            await subscriber.begin(talk)
+            source.begin(talk)
+            yield source
 
     @asynccontextmanager
     async def sink(self) -> AsyncIterator[Sink]:
@@ -32,6 +54,10 @@ class Mqtt(Connector[MqttSettings]):
         async with session(self.settings, self.context, role, sink, self._flaps) as talk:
             await sink.begin(talk)
             yield sink
+
+    async def survey(self) -> Survey:
+        """What the broker grants: its limits, and an answer to each subscription, under a client id of its own."""
+        return await survey(self.settings, self.context, f"{self.client_id()}-plan")
 
     def client_id(self) -> str:
         """Our name at the broker: as written, or made once for this use and kept in its folder."""

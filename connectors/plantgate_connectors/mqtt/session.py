@@ -2,12 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from paho.mqtt.client import CallbackAPIVersion, Client, ConnectFlags, MQTTProtocolVersion, SocketLike
+from paho.mqtt.client import Client, ConnectFlags
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -15,56 +15,17 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from plantgate.sdk import Context, Unavailable
 from plantgate_connectors.mqtt import reasons
+from plantgate_connectors.mqtt.client import Granted, Role, Speaker, connect_properties, granted
 from plantgate_connectors.mqtt.settings import MqttSettings, Version
 from plantgate_connectors.mqtt.tls import tls_context
-from plantgate_connectors.mqtt.transport import PINGREQ, PahoSocket, Wire
+from plantgate_connectors.mqtt.transport import CONNACK, PINGREQ, PahoSocket, Wire
 
-CONNACK: Final = 0x20
 DISCONNECT: Final = 0xE0
 FLAPPING_SECONDS: Final = 5.0
 """A session that a broker ends sooner than this, without a word, is suspicious."""
 FLAPPING_SESSIONS: Final = 3
 _WITH_WILL: Final = 0x04
 """Reason code of a DISCONNECT that asks for the will to be published (MQTT 5, 3.14.2.1)."""
-_PACKET_BYTES_MOST: Final = 268_435_460
-"""The largest there can be (MQTT 5, 2.1.4): five bytes of header and four of seven bits of length."""
-_ANNOUNCED_TIMES: Final = 16
-"""An MQTT 5 broker drops what is over our Maximum Packet Size without a word. What is only over our own limit should
-be named, so the broker is told a limit this many times higher: a bound on what goes by, not on what is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker publishes (retained) when we vanish."""
-
-    topic: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What kind of session is asked for."""
-
-    client_id: str
-    clean: bool
-    """Whether the broker forgets what it held for this client id, now and at the end."""
-    will: Will | None = None
-    packet_bytes_max: int = 2**20
-    """Larger messages are not kept; they go by and are told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """What the broker said when it let us in."""
-
-    session_present: bool
-    receive_max: int
-    """Most unconfirmed messages we may have under way."""
-    packet_bytes_max: int
-    """Largest packet it takes."""
-    qos_max: int
-    retains: bool
-    keep_alive_seconds: float
 
 
 class Receiver(Protocol):
@@ -89,25 +50,6 @@ class Flaps:
     count = 0
 
 
-class _Client(Client):
-    """paho as a speaker of MQTT on a connection that is already there."""
-
-    def __init__(self, role: Role, version: Version, sock: PahoSocket) -> None:
-        five = version is Version.V5
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=role.client_id,
-            clean_session=None if five else role.clean,
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        self._plantgate_socket = sock
-
-    def _create_socket(self) -> SocketLike:
-        return self._plantgate_socket  # private in paho, the same since 2.0; tests/connectors/mqtt guards it
-
-
 class Session:
     """A conversation with a broker; the listener of its wire."""
 
@@ -122,7 +64,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self.wire = Wire(self, publish_bytes_max=role.packet_bytes_max)
         self._socket = PahoSocket(self.wire)
-        self._paho = _Client(role, settings.version, self._socket)
+        self._paho = Speaker(role, settings.version, self._socket)
         self._paho.on_connect = self._on_connect
         self._paho.on_subscribe = self._on_answer
         self._paho.on_unsubscribe = self._on_answer
@@ -133,19 +75,14 @@ class Session:
         self._ended: Unavailable | None = None
         self._closing = False
         self._answers: dict[int, asyncio.Future[list[int]]] = {}
-        self._ponged = self._loop.time()
-        self._paused = False
+        self.paused = False
+        """Whether what the broker sends is left unread."""
 
     @property
     def who(self) -> str:
         """The broker, for messages."""
         host, port = self._settings.address
         return f"{self._context.connection}: the broker at {host}:{port}"
-
-    @property
-    def pong_age_seconds(self) -> float:
-        """How long ago the broker last answered a PINGREQ."""
-        return self._loop.time() - self._ponged
 
     # Life.
 
@@ -187,10 +124,7 @@ class Session:
             paho.will_set(role.will.topic, role.will.payload, qos=1, retain=True)
         keep_alive = settings.keep_alive_seconds
         if settings.version is Version.V5:
-            properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = 0 if role.clean else settings.session_expiry_seconds
-            properties.ReceiveMaximum = settings.receive_max
-            properties.MaximumPacketSize = min(role.packet_bytes_max * _ANNOUNCED_TIMES, 268_435_455)
+            properties = connect_properties(settings, role)
             paho.connect(host, port, keepalive=keep_alive, clean_start=role.clean, properties=properties)
         else:
             paho.connect(host, port, keepalive=keep_alive)
@@ -200,7 +134,7 @@ class Session:
         every = self.granted.keep_alive_seconds
         asked = False
         while not self._over.done():
-            if self._paused:
+            if self.paused:
                 self.wire.heard_at = self._loop.time()  # its answers wait unread: nothing can be said of it
             silent = self._loop.time() - self.wire.heard_at
             if asked and silent >= 2 * every:
@@ -253,14 +187,14 @@ class Session:
 
     def pause(self) -> None:
         """Read no further."""
-        if not self._paused:
-            self._paused = True
+        if not self.paused:
+            self.paused = True
             self.wire.pause()
 
     def resume(self) -> None:
         """Read on."""
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             self.wire.heard_at = self._loop.time()
             self.wire.resume()
 
@@ -289,10 +223,14 @@ class Session:
         if self._ended is not None:
             raise self._ended
         assert mid is not None, f"{to} was sent on an open connection"
-        answer = self._answers.setdefault(mid, self._loop.create_future())
+        answer: asyncio.Future[list[int]] = self._loop.create_future()
+        self._answers[mid] = answer
         try:
-            async with asyncio.timeout(self._settings.connect_seconds):
-                return await answer
+            while not answer.done():
+                await asyncio.wait((answer,), timeout=self._settings.connect_seconds)
+                if not answer.done() and not self.paused:
+                    raise TimeoutError
+            return answer.result()
         except TimeoutError:
             self.end(f"it did not answer {to} within {self._settings.connect_seconds:g} s", abort=True)
             assert self._ended is not None, "just ended"
@@ -306,30 +244,24 @@ class Session:
         """A message; only after the welcome."""
         if self._welcomed_at is not None:
             self._receiver.publish(first, body)
-        else:
-            self._nonsense()
 
     def oversized(self, first: int, topic: bytes, mid: int, size: int) -> None:
         """A message that was too large went by."""
-        self._receiver.oversized(topic, mid, size)
+        if self._welcomed_at is not None:
+            self._receiver.oversized(topic, mid, size)
 
     def puback(self, mid: int, reason: int) -> None:
         """One of ours is safe, or refused."""
         if self._welcomed_at is not None:
             self._receiver.puback(mid, reason)
-        else:
-            self._nonsense()
 
     def pong(self) -> None:
-        """It is there."""
-        self._ponged = self._loop.time()
+        """It is there: `Wire.heard_at` has noted it, as it notes everything."""
 
     def packet(self, whole: bytes) -> None:
         """Everything rare is read by paho, but for the two packets that end a session."""
         kind = whole[0] & 0xF0
-        if self._welcomed_at is None and kind != CONNACK:
-            self._nonsense()
-        elif kind == CONNACK and len(whole) >= 4 and whole[3]:
+        if kind == CONNACK and len(whole) >= 4 and whole[3]:
             self._finish(
                 reasons.refused(
                     whole[3],
@@ -372,17 +304,18 @@ class Session:
         else:
             self._finish(Unavailable(f"{self.who}: {reason}"))
 
-    def _nonsense(self) -> None:
-        self.end("it does not speak MQTT (or wants TLS)", abort=True)
-
     def _let_paho_read(self, whole: bytes) -> None:
         self._socket.feed(whole)
+        kind = f"{whole[0]:#04x}"
         try:
-            self._paho.loop_read()
+            outcome = self._paho.loop_read()
             if self._paho.want_write():
                 self._paho.loop_write()
         except Exception as error:  # noqa: BLE001  paho's readers raise whatever a malformed packet made them stumble on
-            self.end(f"it sent a packet that cannot be read ({type(error).__name__}: {error})", abort=True)
+            self.end(f"it sent a packet ({kind}) that is not MQTT ({type(error).__name__}: {error})", abort=True)
+        else:
+            if outcome is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self.end(f"it sent a packet ({kind}) that is not MQTT ({outcome.name})", abort=True)
 
     # What paho tells.
 
@@ -394,15 +327,7 @@ class Session:
         _reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        said = {} if properties is None else properties.json()
-        self.granted = Granted(
-            session_present=flags.session_present,
-            receive_max=int(said.get("ReceiveMaximum", 65_535)),
-            packet_bytes_max=int(said.get("MaximumPacketSize", _PACKET_BYTES_MOST)),
-            qos_max=int(said.get("MaximumQoS", 2)),
-            retains=bool(said.get("RetainAvailable", 1)),
-            keep_alive_seconds=float(said.get("ServerKeepAlive", self._settings.keep_alive_seconds)) or 3600.0,
-        )
+        self.granted = granted(self._settings, properties, session_present=flags.session_present)
         self._welcomed_at = self._loop.time()
         if not self._welcome.done():
             self._welcome.set_result(None)
@@ -415,25 +340,37 @@ class Session:
         codes: list[ReasonCode],
         _properties: Properties | None,
     ) -> None:
-        answer = self._answers.setdefault(mid, self._loop.create_future())
-        if not answer.done():
+        answer = self._answers.get(mid)
+        if answer is not None and not answer.done():
             answer.set_result([code.value for code in codes])
 
 
 @asynccontextmanager
 async def session(
-    settings: MqttSettings, context: Context, role: Role, receiver: Receiver, flaps: Flaps
+    settings: MqttSettings,
+    context: Context,
+    role: Role,
+    receiver: Receiver,
+    flaps: Flaps,
+    beside: Callable[[Session], Coroutine[None, None, None]] | None = None,
 ) -> AsyncIterator[Session]:
-    """Connect, watch, and say goodbye at the end. When the session dies, the body is ended with `Unavailable`."""
+    """Connect, watch, and say goodbye at the end. When the session dies, the body is ended with `Unavailable`.
+
+    `beside` runs for as long as the body does.
+    """
     talk = Session(settings, context, role, receiver, flaps)
     try:
         await talk.connect()
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(talk.watch())
+            running = [group.create_task(talk.watch())]
+            if beside is not None:
+                running.append(group.create_task(beside(talk)))
             yield talk
-            watching.cancel()
+            for task in running:
+                task.cancel()
     except BaseExceptionGroup as several:
-        raise _the_one(several) from None
+        error = _the_one(several)
+        raise error from error.__cause__
     finally:
         await talk.close()
 

@@ -73,7 +73,7 @@ class Tls(Settings):
     """Encryption and who is who."""
 
     ca_file: Path | None = None
-    """Certificates of the authorities that may vouch for the broker (PEM); without it, those of the operating system."""
+    """Certificates of the authorities that may vouch for the broker (PEM); without it, the operating system's."""
     certificate_file: Path | None = None
     """Our own certificate (PEM), for brokers that ask for one."""
     key_file: Path | None = None

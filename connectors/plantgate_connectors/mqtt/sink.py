@@ -5,9 +5,10 @@ from typing import Final
 
 from plantgate.sdk import Batch, Context, GatewayError, Rejected, Unavailable
 from plantgate_connectors.mqtt import reasons
+from plantgate_connectors.mqtt.client import Will
 from plantgate_connectors.mqtt.payloads import encoder, gaps_encoder, value_encoder
 from plantgate_connectors.mqtt.publisher import Message, Publisher, on_the_wire, varint
-from plantgate_connectors.mqtt.session import Session, Will
+from plantgate_connectors.mqtt.session import Session
 from plantgate_connectors.mqtt.settings import Each, Format, MqttSettings, Version
 from plantgate_connectors.mqtt.topics import Template, topic_problem
 
@@ -166,7 +167,10 @@ class MqttSink:
         return written
 
     def _too_large(self, tag: str, size: int) -> str:
-        return f"{self._context.connection}: a value of {tag} makes a message of {size} bytes, the most is {self._bytes_max}"
+        return (
+            f"{self._context.connection}: a value of {tag} makes a message of {size} bytes, "
+            f"the most is {self._bytes_max}"
+        )
 
     # What the session tells.
 

@@ -10,6 +10,7 @@ import asyncio
 import struct
 from typing import Final, Protocol
 
+CONNACK: Final = 0x20
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
 PINGRESP: Final = 0xD0
@@ -99,6 +100,8 @@ class Wire(asyncio.Protocol):
         self.heard_at = self._loop.time()
         """When bytes last came, on the loop's clock."""
         self._transport: asyncio.Transport | None = None
+        self._greeted = False
+        """Whether the broker's first packet has begun as it must."""
         self._lost = False
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._writable = asyncio.Event()
@@ -136,8 +139,9 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
 
     async def wait_closed(self) -> None:
-        """Until the connection is gone."""
-        await asyncio.shield(self._gone)
+        """Until the connection is gone; at once if there never was one."""
+        if self._transport is not None:
+            await asyncio.shield(self._gone)
 
     # From asyncio.
 
@@ -165,6 +169,11 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Cut, and tell."""
         self.heard_at = self._loop.time()
+        if not self._greeted:
+            if data[0] & 0xF0 != CONNACK:  # or an HTTP server's text would be taken for a length and waited for
+                self._fail("it does not speak MQTT (or wants TLS)")
+                return
+            self._greeted = True
         if self._skip:
             data = self._let_go_by(data)
         if self._held:

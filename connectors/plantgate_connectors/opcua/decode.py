@@ -7,7 +7,7 @@ Format: OPC 10000-4, 7.25.2 (DataChangeNotification), encoded by OPC 10000-6, 5.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -58,6 +58,8 @@ class Columns:
     """Source times, ns UTC; None where the server gave none or one that no clock shows."""
     overflows: list[int] = field(default_factory=list)
     """Rows before which the server dropped values of the same tag."""
+    structures: list[int] = field(default_factory=list)
+    """Rows whose value is a structure."""
     doubted: int = 0
     """Source times that were out of range."""
     undecodable: int = 0
@@ -69,7 +71,7 @@ class Columns:
 class _Raw:
     """What is on the wire, row by row; judged and converted for the whole message at once."""
 
-    __slots__ = ("handles", "nanoseconds", "statuses", "ticks", "undecodable", "values")
+    __slots__ = ("handles", "nanoseconds", "statuses", "structures", "ticks", "undecodable", "values")
 
     def __init__(self) -> None:
         self.handles: list[int] = []
@@ -80,6 +82,7 @@ class _Raw:
         self.nanoseconds: dict[int, int] = {}
         """Row: what picoseconds add to its time."""
         self.undecodable: list[int] = []
+        self.structures: list[int] = []
 
 
 class _Layout:
@@ -109,10 +112,6 @@ _LAYOUTS: Final = {
 _TAILS: Final = {bytes((mask, _STRING)): (struct.Struct("<" + _tail(mask)), mask) for mask in range(1, 16, 2)}
 """The same for a String, whose value ends where its length says."""
 _STRING_HEAD: Final = struct.Struct("<I2xi")
-_U32: Final = struct.Struct("<I")
-_I64: Final = struct.Struct("<q")
-_U16: Final = struct.Struct("<H")
-
 Plain = Callable[[ua.Variant], Value]
 """Turns what the library decoded into a value of ours; raises if it cannot."""
 
@@ -189,7 +188,7 @@ def _string(walk: Walk, at: int, tail: struct.Struct, mask: int, raw: _Raw) -> i
     if at + 10 > walk.end:
         raise MalformedNotification(f"a string needs 10 bytes, {walk.end - at} remain", at)
     handle, length = _STRING_HEAD.unpack_from(body, at)
-    stop = at + 10 + length
+    stop: int = at + 10 + length
     if length < 0:
         if length < -1:
             raise MalformedNotification(f"a string of {length} bytes", at + 6)
@@ -211,34 +210,55 @@ def _string(walk: Walk, at: int, tail: struct.Struct, mask: int, raw: _Raw) -> i
 
 def _unusual(walk: Walk, at: int, plain: Plain, raw: _Raw) -> int:
     """A value that has no layout: without a value, with picoseconds, or of a type that varies in size."""
-    body = walk.body
-    walk.need(at, 5, "a value")
-    (handle,) = _U32.unpack_from(body, at)
-    mask = body[at + 4]
-    at += 5
+    after = walk.need(at, 4, "a client handle")
+    raw.handles.append(int.from_bytes(walk.body[at:after], "little"))
+    return _data_value(walk, after, plain, raw)
+
+
+def _data_value(walk: Walk, at: int, plain: Plain, raw: _Raw) -> int:
+    body, row = walk.body, len(raw.values)
+    after = walk.need(at, 1, "a value")
+    mask, at = body[at], after
+    value: Value = None
     if mask & 0x01:
         start, at = at, skip_variant(walk, at)
         try:
-            raw.values.append(_by_library(body[start:at], plain))
+            value = _by_library(body[start:at], plain)
         except Exception:  # noqa: BLE001  whatever the decoder of a structure raises concerns this one value
-            raw.values.append(None)
-            raw.undecodable.append(len(raw.handles))
-    else:
-        raw.values.append(None)
+            raw.undecodable.append(row)
+        if isinstance(value, dict):
+            raw.structures.append(row)
     status = ticks = 0
     rest = (4 if mask & 0x02 else 0) + 8 * (mask & 0x0C).bit_count() + 2 * (mask & 0x30).bit_count()
     after = walk.need(at, rest, "a value")
     if mask & 0x02:
-        (status,) = _U32.unpack_from(body, at)
+        status = int.from_bytes(body[at : at + 4], "little")
         at += 4
     if mask & 0x04:
-        (ticks,) = _I64.unpack_from(body, at)
+        ticks = int.from_bytes(body[at : at + 8], "little", signed=True)
         if mask & 0x10:  # tens of picoseconds below the tick of 100 ns
-            raw.nanoseconds[len(raw.handles)] = min(_U16.unpack_from(body, at + 8)[0], 9_999) // 100
-    raw.handles.append(handle)
+            raw.nanoseconds[row] = min(int.from_bytes(body[at + 8 : at + 10], "little"), 9_999) // 100
+    raw.values.append(value)
     raw.statuses.append(status)
     raw.ticks.append(ticks)
     return after
+
+
+def decode_values(walk: Walk, at: int, handles: int | Sequence[int], plain: Plain, into: Columns) -> int:
+    """Append an array of DataValues; returns the offset behind it. Raises as `decode` does.
+
+    All of one item, as HistoryData holds them, or one of each item, as a ReadResponse does.
+    """
+    values = walk.count(at, 1, "values", ITEMS_MAX)
+    if not isinstance(handles, int) and values != len(handles):
+        raise MalformedNotification(f"{values} values where {len(handles)} were due", at)
+    at += 4
+    raw = _Raw()
+    for _ in range(values):
+        at = _data_value(walk, at, plain, raw)
+    raw.handles = [handles] * values if isinstance(handles, int) else list(handles)
+    _judge(raw, into)
+    return at
 
 
 def _by_library(encoded: bytes, plain: Plain) -> Value:
@@ -265,6 +285,7 @@ def _judge(raw: _Raw, into: Columns) -> None:
     for row in raw.undecodable:
         into.qualities[first + row] = BAD_DECODING
     into.undecodable += len(raw.undecodable)
+    into.structures += [first + row for row in raw.structures]
 
 
 def _times(ticks: list[int], into: Columns) -> None:

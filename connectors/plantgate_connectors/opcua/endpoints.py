@@ -12,7 +12,7 @@ from asyncua.crypto.security_policies import (
     SecurityPolicyNone,
 )
 
-from plantgate_connectors.opcua.settings import Mode, Policy, Security, User
+from plantgate_connectors.opcua.protection import Mode, Policy, Security, User
 
 _CLASSES: Final[dict[Policy, type[SecurityPolicy]]] = {
     Policy.AES256_SHA256_RSAPSS: SecurityPolicyAes256Sha256RsaPss,
@@ -100,7 +100,9 @@ def choose_token(
             best = (rank[uri], filled)
     if best is None:
         kinds = sorted({_TOKENS.get(offer.TokenType, str(offer.TokenType)) for offer in offers})
-        raise NotOffered(f"asked to log in by {_TOKENS[kind]}, but the server offers only {', '.join(kinds) or 'nothing'}")
+        raise NotOffered(
+            f"asked to log in by {_TOKENS[kind]}, but the server offers only {', '.join(kinds) or 'nothing'}"
+        )
     return best[1]
 
 

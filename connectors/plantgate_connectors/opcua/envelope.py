@@ -84,7 +84,7 @@ def open_response(body: bytes) -> Envelope:
     Raises `Fault` if the server refused the request, `MalformedNotification` if the bytes contradict themselves.
     """
     walk = Walk(body, len(body))
-    at = _response_header(walk, PUBLISH_RESPONSE)
+    at = response_header(walk, PUBLISH_RESPONSE)
     walk.need(at, 8, "a publish response")
     (subscription,) = _U32.unpack_from(body, at)
     held = walk.count(at + 4, 4, "sequence numbers")
@@ -102,7 +102,7 @@ def open_response(body: bytes) -> Envelope:
 def open_republished(body: bytes, subscription: int) -> Envelope:
     """A republish response: the same message again; raises as `open_response` does."""
     walk = Walk(body, len(body))
-    sequence, published, parts, _ = _message(walk, _response_header(walk, REPUBLISH_RESPONSE))
+    sequence, published, parts, _ = _message(walk, response_header(walk, REPUBLISH_RESPONSE))
     return Envelope(body, subscription, sequence, (), False, published, parts, ())
 
 
@@ -121,7 +121,8 @@ def encoding_id(walk: Walk, at: int) -> tuple[int, int]:
     return -1, after
 
 
-def _response_header(walk: Walk, expected: int) -> int:
+def response_header(walk: Walk, expected: int) -> int:
+    """The offset behind a response header; raises `Fault` if the service was refused."""
     kind, at = encoding_id(walk, 0)
     if kind not in (expected, SERVICE_FAULT):
         raise MalformedNotification(f"a response of type {kind} where {expected} was due", 0)

@@ -7,12 +7,13 @@ from typing import Final
 
 from asyncua import ua
 from asyncua.crypto.uacrypto import InvalidSignature as LibraryInvalidSignature
+from asyncua.ua.uaerrors import UaStatusCodeError
 from cryptography.exceptions import InvalidSignature
 
 from plantgate.sdk import Context, Unavailable
 
 SECURITY_PAUSE_SECONDS: Final = 30.0
-"""Between attempts that only a person can make succeed; short enough that moving a file is noticed while one watches."""
+"""Between attempts that only a person can make succeed; short enough that one who moves a file sees it work."""
 LOGIN_PAUSE_SECONDS: Final = 120.0
 """Between attempts with a refused password: many servers lock an account after a few."""
 
@@ -48,7 +49,16 @@ _SENTENCES: Final[dict[int, tuple[str, float | None]]] = {
     ua.StatusCodes.BadTcpEndpointUrlInvalid: ("the server does not know itself by this address", None),
 }
 
-MALFORMED: Final = (struct.error, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+MALFORMED: Final = (
+    struct.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 """What decoders raise on bytes that make no sense."""
 
 
@@ -62,15 +72,13 @@ def translated(context: Context, doing: str) -> Iterator[None]:
         yield
     except (OSError, ua.UaError, InvalidSignature, LibraryInvalidSignature, *MALFORMED) as error:
         sentence, pause = explain(error)
-        raise Unavailable(
-            f"{context.connection}: cannot {doing}: {sentence}", retry_after_seconds=pause
-        ) from error
+        raise Unavailable(f"{context.connection}: cannot {doing}: {sentence}", retry_after_seconds=pause) from error
 
 
 def explain(error: BaseException) -> tuple[str, float | None]:
     """A clause for people, and how long to wait at least (None: as the host sees fit)."""
     match error:
-        case ua.UaStatusCodeError():
+        case UaStatusCodeError():
             code = error.code
             sentence, pause = _SENTENCES.get(code, ("", None))
             name = status_name(code)

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from asyncua import Client, ua
 
+from plantgate_connectors.opcua.nodeids import node_id
 from plantgate_connectors.opcua.settings import Limits, Profile
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ _NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """What is known of a make of server. Figures as measured by the authors of benthos-umh (its `server_profiles.go`)."""
+    """What is known of a make of server, as measured by the authors of benthos-umh (its `server_profiles.go`)."""
 
     marks: tuple[str, ...]
     """Any of these in maker, product name or URI, lower case."""
@@ -106,13 +107,15 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _recognise(words: str) -> Profile:
-    return next((profile for profile, make in MAKES.items() if any(mark in words for mark in make.marks)), Profile.GENERIC)
+    return next(
+        (profile for profile, make in MAKES.items() if any(mark in words for mark in make.marks)), Profile.GENERIC
+    )
 
 
 async def _values(client: Client, ids: Sequence[int]) -> list[object]:
     found: list[object] = []
     for some in batches(ids, 5):
-        answers = await client.uaclient.read_attributes([ua.NodeId(each, 0) for each in some], ua.AttributeIds.Value)
+        answers = await client.uaclient.read_attributes([node_id(each) for each in some], ua.AttributeIds.Value)
         if len(answers) != len(some):
             raise ua.UaError(f"asked for {len(some)} values, got {len(answers)}")
         found += [answer.Value.Value if answer.Value is not None else None for answer in answers]

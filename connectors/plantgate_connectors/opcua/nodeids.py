@@ -5,14 +5,16 @@ import binascii
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 if TYPE_CHECKING:  # asyncua costs 40 MB and half a second: checking a plant file does without it
     from asyncua import ua
 
 Identifier: TypeAlias = int | str | bytes | uuid.UUID
 
-_HOW: Final = 'write it as nsu=<namespace uri>;s=<name>, for example "nsu=urn:press;s=Temp" (i= numeric, g= guid, b= base64)'
+_HOW: Final = (
+    'write it as nsu=<namespace uri>;s=<name>, for example "nsu=urn:press;s=Temp" (i= numeric, g= guid, b= base64)'
+)
 _KINDS: Final = ("i", "s", "g", "b")
 _LENGTH_MOST: Final = 4096
 """OPC 10000-3, 8.2.4: string identifiers have at most 4,096 characters."""
@@ -44,8 +46,6 @@ class Address:
 
     def resolve(self, namespaces: Sequence[str]) -> "ua.NodeId | None":
         """The id in a session whose namespace array this is; None while the namespace is not there."""
-        from asyncua import ua
-
         if isinstance(self.namespace, str):
             try:
                 index = namespaces.index(self.namespace)
@@ -53,13 +53,7 @@ class Address:
                 return None
         else:
             index = self.namespace
-        kinds = {
-            "i": ua.NodeIdType.Numeric,
-            "s": ua.NodeIdType.String,
-            "g": ua.NodeIdType.Guid,
-            "b": ua.NodeIdType.ByteString,
-        }
-        return ua.NodeId(self.identifier, index, kinds[self.kind])
+        return node_id(self.identifier, index)
 
 
 def parse(text: str) -> Address:
@@ -86,6 +80,13 @@ def parse(text: str) -> Address:
     return Address(namespace, kind, _identifier(kind, written, text))
 
 
+def node_id(identifier: Identifier, namespace: int = 0) -> "ua.NodeId":
+    """asyncua's node id; the kind follows from the identifier's type."""
+    from asyncua import ua
+
+    return ua.NodeId(cast("ua.Int32", identifier), cast("ua.Int16", namespace))
+
+
 def of(node: "ua.NodeId", namespaces: Sequence[str]) -> Address:
     """The stable address of a node met in a session; keeps the index where the server does not name the namespace."""
     kinds = {"String": "s", "Guid": "g", "ByteString": "b"}
@@ -108,7 +109,9 @@ def _identifier(kind: str, written: str, text: str) -> Identifier:
                 return base64.b64decode(written, validate=True)
             case _:
                 if len(written) > _LENGTH_MOST:
-                    raise ValueError(f"a string identifier has at most {_LENGTH_MOST} characters; this has {len(written)}")
+                    raise ValueError(
+                        f"a string identifier has at most {_LENGTH_MOST} characters; this has {len(written)}"
+                    )
                 return written
     except binascii.Error as error:
         raise ValueError(f"{text!r}: an opaque identifier is written in base64: {error}") from error

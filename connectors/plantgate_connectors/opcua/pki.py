@@ -163,7 +163,10 @@ def self_signed(key: RSAPrivateKey, application_uri: str, since: datetime) -> x5
     """An application instance certificate as OPC 10000-6, 6.2.2 wants it: URI in the alternative names, both usages."""
     host = socket.gethostname()
     name = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"plantgate@{host}"[:64]), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "plantgate")]
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, f"plantgate@{host}"[:64]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "plantgate"),
+        ]
     )
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     usage = x509.KeyUsage(
@@ -204,7 +207,7 @@ def thumbprints(certificate: x509.Certificate) -> tuple[str, str]:
     """SHA-256 and SHA-1 thumbprint, lower-case hex."""
     return (
         certificate.fingerprint(hashes.SHA256()).hex(),
-        certificate.fingerprint(hashes.SHA1()).hex(),  # noqa: S303  how OPC UA names certificates, not a protection
+        certificate.fingerprint(hashes.SHA1()).hex(),  # noqa: S303  how OPC UA names certificates; protects nothing
     )
 
 
@@ -227,7 +230,7 @@ def _der_length(blob: bytes) -> int:
     first = blob[1]
     size = first & 0x7F
     length = 2 + first if first < 0x80 else 2 + size + int.from_bytes(blob[2 : 2 + size], "big")
-    if length > len(blob) or size > 4 and first >= 0x80:
+    if length > len(blob) or (size > 4 and first >= 0x80):
         raise ValueError("certificate is cut short")
     return length
 

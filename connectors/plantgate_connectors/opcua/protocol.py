@@ -4,9 +4,10 @@ import asyncio
 import sys
 from typing import Any, Final, cast
 
-from asyncua import Client, ua
+from asyncua import ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.ua.ua_binary import uatcp_to_binary
+from asyncua.ua.uaerrors import BadTcpMessageTooLarge
 
 from plantgate_connectors.opcua.settings import Limits
 
@@ -34,7 +35,7 @@ class BoundedProtocol(UASocketProtocol):
         waiting = self.receive_buffer
         if waiting and len(waiting) >= 8 and int.from_bytes(waiting[4:8], "little") > CHUNK_BYTES:
             self.receive_buffer = None
-            self.ended_by = ua.UaStatusCodeError(ua.StatusCodes.BadTcpMessageTooLarge)
+            self.ended_by = BadTcpMessageTooLarge()  # type: ignore[no-untyped-call]  # asyncua leaves it unannotated
             if self.transport is not None:
                 self.transport.abort()
 
@@ -58,7 +59,7 @@ class BoundedProtocol(UASocketProtocol):
         answer: asyncio.Future[ua.Acknowledge] = asyncio.get_running_loop().create_future()
         self._callbackmap[0] = answer
         if self.transport is not None:
-            self.transport.write(uatcp_to_binary(ua.MessageType.Hello, hello))
+            self.transport.write(uatcp_to_binary(cast("ua.MessageType", ua.MessageType.Hello), hello))
         async with asyncio.timeout(self.timeout):
             acknowledged = await answer
         limits = self._connection._limits  # noqa: SLF001  asyncua has no public way to bound what it takes
@@ -68,16 +69,28 @@ class BoundedProtocol(UASocketProtocol):
         return acknowledged
 
 
-def bound(client: Client, caps: Limits, timeout_seconds: float) -> None:
-    """Make this client open its sockets with `BoundedProtocol`."""
-    uaclient: UaClient = client.uaclient
+class BoundedUaClient(UaClient):
+    """asyncua's transport, opening its sockets with `BoundedProtocol`."""
 
-    def make() -> BoundedProtocol:
-        protocol = BoundedProtocol(timeout_seconds, security_policy=uaclient.security_policy, caps=caps)
-        protocol.pre_request_hook = uaclient.pre_request_hook
-        protocol.on_connection_lost = uaclient._on_transport_lost  # noqa: SLF001  as asyncua's own factory does
-        protocol.is_session_closing = uaclient._is_session_closing  # noqa: SLF001
-        uaclient.protocol = protocol
+    def __init__(self, timeout: float, caps: Limits) -> None:
+        super().__init__(timeout)
+        self._caps = caps
+
+    def _make_protocol(self) -> BoundedProtocol:
+        """As asyncua's own, which has no other seam for the protocol."""
+        protocol = BoundedProtocol(self._timeout, security_policy=self.security_policy, caps=self._caps)
+        protocol.pre_request_hook = self.pre_request_hook
+        protocol.on_connection_lost = self._on_transport_lost
+        protocol.is_session_closing = self._is_session_closing
+        self.protocol = protocol
         return protocol
 
-    uaclient._make_protocol = make  # type: ignore[method-assign]  # noqa: SLF001  the only seam for a protocol of ours
+    def drop(self) -> None:
+        """No farewell: the socket is gone when this returns to the loop, and nothing of asyncua's goes on."""
+        publishing = self.session._publish_task  # noqa: SLF001  it would try for ever against a closed socket
+        if publishing is not None:
+            publishing.cancel()
+        transport = self.protocol.transport if self.protocol is not None else None
+        self.disconnect_socket()
+        if transport is not None:
+            transport.abort()

@@ -6,13 +6,23 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, computed_field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    computed_field,
+    field_validator,
+    model_validator,
+)
 
-from plantgate.sdk import Bytes, Secret, Settings
+from plantgate.sdk import Bytes, Settings
 from plantgate_connectors.opcua import nodeids
 from plantgate_connectors.opcua.deadband import Deadband
 from plantgate_connectors.opcua.glob import Pattern
+from plantgate_connectors.opcua.protection import Security, User
 from plantgate_connectors.opcua.tagfile import Row, read_tags
+
 
 def _number(written: object) -> object:
     return float(written) if isinstance(written, int) and not isinstance(written, bool) else written
@@ -20,31 +30,6 @@ def _number(written: object) -> object:
 
 Milliseconds = Annotated[float, BeforeValidator(_number), Field(ge=0, le=3_600_000)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=31_536_000)]
-
-
-class Policy(Enum):
-    """Security policies; those with SHA-1 or short keys are not offered at all."""
-
-    BEST = "best"
-    NONE = "None"
-    BASIC256SHA256 = "Basic256Sha256"
-    AES128_SHA256_RSAOAEP = "Aes128_Sha256_RsaOaep"
-    AES256_SHA256_RSAPSS = "Aes256_Sha256_RsaPss"
-
-
-class Mode(Enum):
-    """What the policy does with a message."""
-
-    SIGN = "Sign"
-    SIGN_AND_ENCRYPT = "SignAndEncrypt"
-
-
-class Flaw(Enum):
-    """A fault of a pinned server certificate that an operator may choose to live with."""
-
-    VALIDITY = "validity"
-    APPLICATION_URI = "application_uri"
-    KEY_USAGE = "key_usage"
 
 
 class Structure(Enum):
@@ -81,74 +66,6 @@ class Profile(Enum):
     PROSYS = "prosys"
 
 
-class Security(Settings):
-    """How the channel to the server is protected."""
-
-    policy: Policy = Policy.BEST
-    """Security policy. `best` takes the strongest the server offers and never `None`; a named one is taken or the
-    connection refused, never another. `None` (readable and forgeable by anyone on the network) only if written here."""
-    mode: Mode = Mode.SIGN_AND_ENCRYPT
-    """`SignAndEncrypt`, or `Sign` where somebody must be able to read the traffic. Ignored with policy `None`."""
-    certificate: Path | None = None
-    """Our application instance certificate (DER or PEM), if your plant issues them.
-    Without it one is made on first use and kept below `<store folder>/pki/own`."""
-    private_key: Path | None = None
-    """The certificate's private key (DER or PEM). Given together with `certificate`."""
-    private_key_password: Secret | None = None
-    """Password of the private key, as a reference."""
-    server_thumbprint: str | None = None
-    """Trust exactly the certificate with this SHA-256 (64 hex digits) or SHA-1 (40) thumbprint.
-    Replaces putting it into `pki/trusted`; colons and spaces are ignored."""
-    tolerate: tuple[Flaw, ...] = ()
-    """Faults of the pinned certificate to accept: `validity`, `application_uri`, `key_usage`.
-    Only together with `server_thumbprint`, since a fault is acceptable for one known certificate, not for all."""
-
-    @field_validator("server_thumbprint")
-    @classmethod
-    def _hex(cls, written: str | None) -> str | None:
-        if written is None:
-            return None
-        digits = written.replace(":", "").replace(" ", "").lower()
-        if len(digits) not in (40, 64) or any(digit not in "0123456789abcdef" for digit in digits):
-            raise ValueError("a thumbprint has 64 hex digits (SHA-256) or 40 (SHA-1)")
-        return digits
-
-    @model_validator(mode="after")
-    def _together(self) -> "Security":
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("certificate and private_key are given together")
-        if self.tolerate and self.server_thumbprint is None:
-            raise ValueError("tolerate needs server_thumbprint: a fault is acceptable for one known certificate only")
-        return self
-
-
-class User(Settings):
-    """Who we are to the server: a name and password, or a certificate and its key."""
-
-    name: str | None = None
-    """User name."""
-    password: Secret | None = None
-    """Password, as a reference: `${file:/run/secrets/press3}` or `${env:PRESS3_PASSWORD}`."""
-    password_in_clear: bool = False
-    """Send the password even where the server offers no way to encrypt it and the channel does not either.
-    Anyone on the network can then read it."""
-    certificate: Path | None = None
-    """User certificate (DER or PEM)."""
-    private_key: Path | None = None
-    """Its private key (DER or PEM)."""
-    private_key_password: Secret | None = None
-    """Password of that key, as a reference."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "User":
-        named = self.name is not None and self.password is not None
-        certified = self.certificate is not None and self.private_key is not None
-        halves = sum(part is not None for part in (self.name, self.password, self.certificate, self.private_key))
-        if named == certified or halves != 2:
-            raise ValueError("give name and password, or certificate and private_key; leave user out for anonymous")
-        return self
-
-
 class Tag(Settings):
     """One node to watch."""
 
@@ -164,7 +81,8 @@ class Tag(Settings):
     discard_oldest: bool | None = None
     """Which value a full queue drops. The connection's unless given."""
     deadband: Deadband | None = None
-    """Report only changes larger than this: `0.5` in the tag's unit, or `"2%"` of its range. The connection's unless given."""
+    """Report only changes larger than this: `0.5` in the tag's unit, or `"2%"` of its range.
+    The connection's unless given."""
     trigger: Trigger | None = None
     """Which change is reported. The connection's unless given."""
     structure: Structure | None = None
@@ -239,8 +157,8 @@ class Events(Settings):
     tag: Annotated[str, Field(min_length=1, max_length=512)]
     """The tag whose values the events become."""
     type: str = "i=2041"
-    """Event type as a node id; its subtypes count. BaseEventType unless given; `i=2782` is ConditionType: conditions and
-    alarms, which are then refreshed after every connect so that none that is active is missed."""
+    """Event type as a node id; its subtypes count. BaseEventType unless given. `i=2915` is AlarmConditionType, `i=2782`
+    all conditions: these are refreshed after every connect, so that none that stands is missed."""
     fields: tuple[str, ...] = ()
     """Fields to fetch as browse paths from the type: `Severity`, `ActiveState/Id`; another namespace is written
     `{urn:press}Cause`. All fields of the type (and its supertypes) unless given."""
@@ -294,11 +212,11 @@ class OpcUaSettings(Settings):
     publishing_interval_ms: Annotated[Milliseconds, Field(ge=1)] = 500.0
     """How often the server sends what has changed, milliseconds. Shorter means sooner, and more messages."""
     sampling_interval_ms: Milliseconds | None = None
-    """How often the server looks at each value, milliseconds; 0 is as fast as it can. The publishing interval unless given.
-    Shorter than that, all values between two publishes arrive, as far as `queue_size` allows."""
+    """How often the server looks at each value, milliseconds; 0 is as fast as it can. The publishing interval unless
+    given. Shorter than that, all values between two publishes arrive, as far as `queue_size` allows."""
     queue_size: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Values the server keeps per tag until it may send them. This is what bridges a short outage without loss:
-    100 values at one a second is more than a minute and a half. The server may grant less; `plantgate plan` shows it."""
+    100 values at one a second is over a minute and a half. The server may grant less: `plantgate plan` shows it."""
     discard_oldest: bool = True
     """When a queue is full: drop the oldest value (true) or the newest (false). Either is counted as a gap."""
     deadband: Deadband | None = None
@@ -307,9 +225,10 @@ class OpcUaSettings(Settings):
     """Which change the server reports: of the quality alone (`status`), of quality or value (`status_value`), or also
     a new source time with the same value (`status_value_timestamp`: every reading, even if it repeats)."""
     structure: Structure = Structure.FLATTEN
-    """Structured values: `flatten` gives one sample per field (`tag.field`), `json` one sample holding the structure."""
+    """Structured values: `flatten` gives one sample per field (`tag.field`), `json` one sample with the structure."""
     keepalive_seconds: Seconds = 5.0
-    """The server says "nothing new" after this long without changes. Three of these missed and the session is rebuilt."""
+    """The server says "nothing new" after this long without changes; after three of these missed, the session is
+    rebuilt."""
     lifetime_seconds: Seconds = 3600.0
     """How long the server keeps our subscription and its queues while we are away or stalled (outbox full).
     Long on purpose: what it still holds when we return is not lost."""
@@ -335,7 +254,7 @@ class OpcUaSettings(Settings):
     profile: Profile = Profile.AUTO
     """Limits of servers that do not publish them. `auto` recognises the maker by what the server says of itself."""
     history: History = History.AUTO
-    """`auto`: gaps are filled by HistoryRead where the server keeps history of the tag. `off`: they are only recorded."""
+    """`auto`: gaps are filled by HistoryRead where the server keeps history of the tag; `off`: only recorded."""
     limits: Limits = Limits()
     """What we accept at most from the server."""
 

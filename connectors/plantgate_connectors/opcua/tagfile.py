@@ -4,12 +4,21 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from plantgate_connectors.opcua.deadband import Deadband
 from plantgate_connectors.opcua.nodeids import Address, parse
 
 T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """What `csv.reader` gives; its type has no public name."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
 
 _REQUIRED: Final = ("tag", "node")
 _OPTIONAL: Final = ("sampling_interval_ms", "queue_size", "discard_oldest", "deadband", "trigger", "structure")
@@ -82,7 +91,7 @@ def _uncommented(lines: Iterator[str]) -> Iterator[str]:
         yield "\n" if line.startswith("#") else line
 
 
-def _numbered(reader: "csv._reader") -> Iterator[tuple[int, list[str]]]:
+def _numbered(reader: Reader) -> Iterator[tuple[int, list[str]]]:
     for cells in reader:
         if cells:
             yield reader.line_num, cells

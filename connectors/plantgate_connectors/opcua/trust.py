@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from plantgate_connectors.opcua.pki import Store, thumbprints
-from plantgate_connectors.opcua.settings import Flaw
+from plantgate_connectors.opcua.protection import Flaw
 
 _KEY_BITS_LEAST: Final = 2048
 _KEY_BITS_MOST: Final = 8192
@@ -60,7 +60,7 @@ def judge(
 
 
 def _path(chain: Sequence[x509.Certificate], store: Store, pin: str | None) -> tuple[list[x509.Certificate], bool]:
-    """The chain up to its root as far as we have it, and whether the leaf itself is trusted (not only its authority)."""
+    """The chain up to its root as far as we have it; and whether the leaf itself is trusted, not only its authority."""
     leaf = chain[0]
     trusted = list(store.certificates(store.trusted))
     known = trusted + list(store.certificates(store.issuers)) + list(chain[1:])
@@ -81,7 +81,9 @@ def _path(chain: Sequence[x509.Certificate], store: Store, pin: str | None) -> t
     if not any(authority in trusted for authority in path[1:]):
         raise Unknown("nobody has trusted it yet")
     if path[-1].issuer != path[-1].subject:
-        raise Refused(f"its chain ends at {path[-1].issuer.rfc4514_string()}, which is not in pki/issuers or pki/trusted")
+        raise Refused(
+            f"its chain ends at {path[-1].issuer.rfc4514_string()}, which is not in pki/issuers or pki/trusted"
+        )
     return path, False
 
 
@@ -113,12 +115,16 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 def _strong(certificate: x509.Certificate, who: str) -> None:
     algorithm = certificate.signature_hash_algorithm
     if algorithm is None or isinstance(algorithm, hashes.SHA1 | hashes.MD5):
-        raise Refused(f"{who} is signed with {algorithm.name if algorithm else 'an unknown algorithm'}; SHA-256 is the least")
+        raise Refused(
+            f"{who} is signed with {algorithm.name if algorithm else 'an unknown algorithm'}; SHA-256 is the least"
+        )
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey):
         raise Refused(f"{who} has no RSA key, which OPC UA's policies need")
     if not _KEY_BITS_LEAST <= key.key_size <= _KEY_BITS_MOST:
-        raise Refused(f"{who} has a key of {key.key_size} bits; {_KEY_BITS_LEAST} is the least, {_KEY_BITS_MOST} the most")
+        raise Refused(
+            f"{who} has a key of {key.key_size} bits; {_KEY_BITS_LEAST} is the least, {_KEY_BITS_MOST} the most"
+        )
 
 
 def _valid(certificate: x509.Certificate, moment: datetime, who: str) -> None:
@@ -147,7 +153,9 @@ def _names_host(leaf: x509.Certificate, host: str) -> None:
 def _names_application(leaf: x509.Certificate, application_uri: str) -> None:
     uris = _alternative_names(leaf).get_values_for_type(x509.UniformResourceIdentifier)
     if application_uri not in uris:
-        raise Refused(f"it is made out to {', '.join(uris) or 'no application'}, but the server calls itself {application_uri}")
+        raise Refused(
+            f"it is made out to {', '.join(uris) or 'no application'}, but the server calls itself {application_uri}"
+        )
 
 
 def _alternative_names(leaf: x509.Certificate) -> x509.SubjectAlternativeName:
@@ -186,7 +194,9 @@ def _not_revoked(path: Sequence[x509.Certificate], store: Store, moment: datetim
             if not isinstance(key, RSAPublicKey) or not revocations.is_signature_valid(key):
                 raise Refused(f"a revocation list of {certificate.issuer.rfc4514_string()} has a false signature")
             if revocations.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
-                raise Refused("it has been revoked" if certificate is path[0] else f"{_name(certificate)} has been revoked")
+                raise Refused(
+                    "it has been revoked" if certificate is path[0] else f"{_name(certificate)} has been revoked"
+                )
             following = revocations.next_update_utc
             if following is not None and following < moment:
                 raise Refused(

@@ -1,10 +1,13 @@
 """Makes the paths of a settings model absolute: a relative path in a plant file starts at that file."""
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
+
+from plantgate.config.shape import classes_in
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,3 +33,26 @@ def _anchored(value: Any, folder: Path) -> Any:
     if isinstance(value, dict):
         return _same_or(value, {key: _anchored(member, folder) for key, member in value.items()})
     return value
+
+
+def _same_or(before: Any, after: Any) -> Any:
+    """The old container if nothing in it moved, so that ten thousand tags are not copied for nothing."""
+    old, new = (before.values(), after.values()) if isinstance(before, dict) else (before, after)
+    return before if all(one is other for one, other in zip(old, new, strict=True)) else after
+
+
+@cache
+def _with_paths(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that hold a path, or something that does."""
+    return tuple(name for name, field in model.model_fields.items() if _holds_path(field.annotation, {model}))
+
+
+def _holds_path(annotation: Any, seen: set[type[BaseModel]]) -> bool:
+    for found in classes_in(annotation):
+        if issubclass(found, Path):
+            return True
+        if issubclass(found, BaseModel) and found not in seen:
+            seen.add(found)
+            if any(_holds_path(field.annotation, seen) for field in found.model_fields.values()):
+                return True
+    return False

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from plantgate.config.place import Place, Step, Trail
-from plantgate.config.problems import Problem, instead, nearest
+from plantgate.config.problems import Problem, Severity, instead, nearest
 from plantgate.config.sentences import Report, expects, sentence, wrong_kind
 from plantgate.config.shape import field_at, models_at, models_in, spelled
 from plantgate.config.yaml12 import Document, Plain
@@ -34,6 +34,16 @@ class Judge:
         """Note a problem with what stands at this trail, or with its name."""
         self.problems.append(Problem(self.file, self.document.place(trail, key=key), trail, text))
 
+    def warn(self, trail: Trail, text: str, *, key: bool = False) -> None:
+        """Note something that does not keep the gateway from running."""
+        place = self.document.place(trail, key=key)
+        self.problems.append(Problem(self.file, place, trail, text, Severity.WARNING))
+
+    @property
+    def errors(self) -> bool:
+        """True once there is something that keeps the gateway from running."""
+        return any(problem.severity is Severity.ERROR for problem in self.problems)
+
     def settings(self, model: type[M], written: Plain, trail: Trail, *, also: Sequence[str] = ()) -> M | None:
         """The settings written at this trail; None, with the problems noted, if they are not sound.
 
@@ -52,9 +62,7 @@ class Judge:
 class _Reports:
     """The reports of one failed validation."""
 
-    def __init__(
-        self, judge: Judge, model: type[BaseModel], written: Plain, base: Trail, also: Sequence[str]
-    ) -> None:
+    def __init__(self, judge: Judge, model: type[BaseModel], written: Plain, base: Trail, also: Sequence[str]) -> None:
         self._judge, self._model, self._written, self._base, self._also = judge, model, written, base, also
 
     def note(self, reports: Iterable[Report]) -> None:
@@ -84,9 +92,7 @@ class _Reports:
         arm: tuple[int, Step] | None = None
         for index, step in enumerate(report["loc"]):
             last = index == len(report["loc"]) - 1
-            if isinstance(here, dict) and step in here:
-                here = here[step]
-            elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            if _holds(here, step):
                 here = here[step]
             elif not (last and report["type"] == "missing"):
                 if arm is None and step != "[key]" and not isinstance(step, int):
@@ -189,6 +195,12 @@ class _Reports:
         except (LookupError, TypeError):
             return False
         return True
+
+
+def _holds(container: object, step: Step) -> bool:
+    if isinstance(container, list):
+        return isinstance(step, int) and step < len(container)
+    return isinstance(container, dict) and step in container
 
 
 def _name(trail: Trail) -> str:

@@ -1,21 +1,17 @@
 """From a plant file to a `Plant`, or to all that is wrong with it; touches no network."""
 
-import os
-from collections.abc import Iterator
+import re
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from plantgate.config.anchor import anchored
+from plantgate.config.fit import flows_fit, folders_fit, secrets_exist
 from plantgate.config.judge import Judge
-from plantgate.config.model import Connection, FlowSettings, Plant, PlantSettings
+from plantgate.config.model import NAME_PATTERN, Connection, Plant, PlantSettings
 from plantgate.config.place import Trail
 from plantgate.config.problems import PlantFileError, Problem, Severity, file_name, in_order, instead
+from plantgate.config.sentences import not_a_name, wrong_kind
 from plantgate.config.yaml12 import SIZE_MAX, Document, NotYaml, Plain, parse
 from plantgate.registry import Kind, NotInstalled, Registry, Unusable, registry
-from plantgate.sdk import Secret
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def load(path: Path, *, plugins: Registry | None = None) -> Plant:
@@ -34,8 +30,7 @@ def check(path: Path, *, plugins: Registry | None = None) -> tuple[Plant | None,
         return None, problems
     judge = Judge(document, file, path.absolute().parent)
     plant = _plant(path.absolute(), judge, plugins or registry())
-    sound = plant is not None and not any(problem.severity is Severity.ERROR for problem in judge.problems)
-    return (plant if sound else None), in_order(judge.problems)
+    return (None if judge.errors else plant), in_order(judge.problems)
 
 
 def _read(path: Path, file: str) -> tuple[Document | None, tuple[Problem, ...]]:
@@ -54,36 +49,24 @@ def _plant(path: Path, judge: Judge, plugins: Registry) -> Plant | None:
     root = judge.document.root
     if not isinstance(root, dict):
         what = "the file is empty" if root is None else "the file is not made of `name: value` lines"
-        judge.blame((), f"{what}; it needs at least plant, connections and flows, see `plantgate schema`")
+        judge.blame((), f"{what}; a plant file has at least `plant: NAME`, `connections:` and `flows:`")
         return None
     frame = judge.settings(
         PlantSettings, {name: part for name, part in root.items() if name != "connections"}, (), also=("connections",)
     )
-    connections = _connections(judge, plugins)
-    if frame is not None:
-        _flows_fit(frame.flows, connections, judge)
-    if frame is None or len(connections) < len(_written(root.get("connections"))):
+    connections = _connections(root, judge, plugins)
+    flows_fit(root, connections, judge)
+    if frame is None or judge.errors:
         return None
-    plant = _anchored(
-        Plant.model_validate({**_spelled(frame), "file": path, "connections": connections}), judge.folder
-    )
-    _folders_fit(plant, judge)
-    _secrets_exist(plant, judge)
+    fields = {name: getattr(frame, name) for name in PlantSettings.model_fields}
+    plant = anchored(Plant.model_validate({**fields, "file": path, "connections": connections}), judge.folder)
+    folders_fit(plant, judge)
+    secrets_exist(plant, judge)
     return plant
 
 
-def _spelled(frame: PlantSettings) -> dict[str, object]:
-    return {name: getattr(frame, name) for name in type(frame).model_fields}
-
-
-def _written(connections: Plain) -> dict[str, Plain]:
-    return connections if isinstance(connections, dict) else {}
-
-
-def _connections(judge: Judge, plugins: Registry) -> dict[str, Connection]:
+def _connections(root: dict[str, Plain], judge: Judge, plugins: Registry) -> dict[str, Connection]:
     """Those that are sound."""
-    root = judge.document.root
-    assert isinstance(root, dict)
     if "connections" not in root:
         judge.blame((), "`connections` is missing: what the flows join, by name")
         return {}
@@ -126,74 +109,6 @@ def _connection(name: str, written: Plain, judge: Judge, plugins: Registry) -> C
     settings = judge.settings(
         connector.Settings, {key: part for key, part in written.items() if key != "type"}, trail, also=("type",)
     )
-    return Connection(type_name, connector, settings) if settings is not None else None
-
-
-def _flows_fit(flows: dict[str, FlowSettings], connections: dict[str, Connection], judge: Judge) -> None:
-    """Every flow names connections there are, in roles they can play; every connection is named."""
-    root = judge.document.root
-    assert isinstance(root, dict)
-    written = _written(root.get("connections"))
-    for name, flow in flows.items():
-        for key, named in (("from", flow.sources), ("to", flow.destinations)):
-            for index, connection in enumerate(named):
-                trail = _member(judge, ("flows", name, key), index)
-                if connection not in written:
-                    guess = instead(connection, list(written), there_are="there are")
-                    judge.blame(trail, f"no connection is called `{connection}`; {guess}")
-                elif connection in connections and (objection := _objection(connections[connection], key)):
-                    judge.blame(trail, f"`{connection}` {objection}")
-    for connection in written:
-        if not any(connection in (*flow.sources, *flow.destinations) for flow in flows.values()):
-            judge.warn(("connections", connection), "no flow uses this connection", key=True)
-
-
-def _member(judge: Judge, trail: Trail, index: int) -> Trail:
-    """The trail of one name under `from` or `to`, which may be a list or a single name."""
-    return (*trail, index) if isinstance(judge.at(trail), list) else trail
-
-
-def _objection(connection: Connection, key: str) -> str:
-    """What keeps a connection from this role; empty if nothing does."""
-    connector = connection.connector
-    if key == "from" and not connector.reads():
-        return f"cannot be read from: {connection.type_name} only writes; it can stand under `to`"
-    if key == "to" and not connector.writes():
-        return f"cannot be written to: {connection.type_name} only reads; it can stand under `from`"
-    return ""
-
-
-def _folders_fit(plant: Plant, judge: Judge) -> None:
-    """Every outbox has a folder of its own; what two of them would write there neither could read."""
-    owners: dict[Path, str] = {}
-    for flow in plant.flows:
-        folder = plant.outbox_folder(flow)
-        for taken, owner in owners.items():
-            if folder == taken or taken in folder.parents or folder in taken.parents:
-                judge.blame(
-                    ("flows", flow, "outbox", "folder"), f"flow `{owner}` has its outbox there; give each its own folder"
-                )
-        owners[folder] = flow
-    if plant.store.folder.exists() and not plant.store.folder.is_dir():
-        judge.blame(("store", "folder"), f"{plant.store.folder} is a file; name a folder")
-
-
-def _secrets_exist(plant: Plant, judge: Judge) -> None:
-    """A secret that is not there yet may come with the machine that runs the plant: a warning."""
-    for name, connection in plant.connections.items():
-        for trail, secret in _secrets(connection.settings):
-            kind, _, where = str(secret)[2:-1].partition(":")
-            if kind == "file" and not os.access(where, os.R_OK):
-                why = "is not readable for this user" if Path(where).exists() else "does not exist here"
-                judge.warn(("connections", name, *trail), f"{where} {why}")
-            elif kind == "env" and where not in os.environ:
-                judge.warn(("connections", name, *trail), f"the environment variable {where} is not set here")
-
-
-def _secrets(settings: BaseModel) -> Iterator[tuple[Trail, Secret]]:
-    for name, value in spelled_values(settings):
-        if isinstance(value, Secret):
-            yield (name,), value
-        elif isinstance(value, BaseModel):
-            for trail, secret in _secrets(value):
-                yield (name, *trail), secret
+    if settings is None:
+        return None
+    return Connection(type_name, connector, anchored(settings, judge.folder))

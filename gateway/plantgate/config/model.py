@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from plantgate.sdk import Bytes, Connector, Settings
@@ -126,6 +126,12 @@ class LogSettings(Settings):
     """The least important line that is still written."""
 
 
+def _collector(written: str) -> str:
+    if re.match(r"https?://[^\s/]", written) is None:
+        raise ValueError("not an HTTP address; write for example http://collector:4318/v1/traces")
+    return written
+
+
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -143,7 +149,7 @@ class Shutdown(Settings):
 class Tracing(Settings):
     """OpenTelemetry traces; needs the extra `plantgate[tracing]`."""
 
-    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+")]
+    endpoint: Annotated[str, AfterValidator(_collector)]
     """Where traces go: an OTLP/HTTP address such as `http://collector:4318/v1/traces`."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of batches that are traced, 0 to 1."""

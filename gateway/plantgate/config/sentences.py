@@ -55,7 +55,8 @@ def wrong_kind(nouns: list[str], name: str, written: object) -> str:
     wanted = " or ".join(dict.fromkeys(nouns))
     if written is None:
         return f"has no value; write {wanted}, or remove the line"
-    return f"expected {wanted}, not {shown(name, written)}{quantity(nouns, name, written)}"
+    text = "the text " if isinstance(written, str) and "text" not in nouns else ""
+    return f"expected {wanted}, not {text}{shown(name, written)}{quantity(nouns, name, written)}"
 
 
 def sentence(report: Report, name: str, written: object) -> str:

@@ -37,6 +37,15 @@ def models_in(field: FieldInfo) -> tuple[type[BaseModel], ...]:
     return models_at(field.annotation, ())
 
 
+def classes_in(annotation: Any) -> Iterator[type]:
+    """Every class an annotation mentions, at any depth of lists and mappings."""
+    for member in _members(annotation):
+        if isinstance(member, type):
+            yield member
+        for argument in get_args(member):
+            yield from classes_in(argument)
+
+
 def _below(annotation: Any, step: Step) -> Iterator[Any]:
     for member in _members(annotation):
         origin, arguments = get_origin(member), get_args(member)

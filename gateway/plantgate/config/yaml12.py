@@ -119,10 +119,11 @@ def _text(content: bytes) -> str:
         before = content[: error.start].decode("utf-8-sig")
         wrong = "this is not a text file" if b"\0" in content else "save the file as UTF-8"
         raise NotYaml(Fault(f"byte 0x{content[error.start]:02x} is not UTF-8; {wrong}", _end(before))) from error
+    if "\0" in text:
+        raise NotYaml(Fault("this is not a text file", Place(1, 1)))
     if match := _CONTROL.search(text):
-        wrong = "this is not a text file" if "\0" in text else "remove it"
         where = _end(text[: match.start()])
-        raise NotYaml(Fault(f"control character U+{ord(match.group()):04X} here; {wrong}", where))
+        raise NotYaml(Fault(f"control character U+{ord(match.group()):04X} here; remove it", where))
     return text
 
 

@@ -1,15 +1,15 @@
 """From the plant file to the parts that run; knows every room, and only `gateway` and the command line know it."""
 
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import structlog
 
 from plantgate.config.model import Plant
-from plantgate.flow.stop import Stop
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
 from plantgate.runtime.flowline import FlowLine, Use
 from plantgate.sdk import Clock, Context, Standing, SystemClock
+from plantgate.store.limits import Limits, WhenFull
 from plantgate.store.outbox import Outbox
 
 
@@ -33,3 +33,30 @@ def use_of(plant: Plant, connection: str, flow: str, clock: Clock) -> Use:
     entry = plant.connections[connection]
     context = context_for(plant, connection, flow, clock=clock)
     return Use(connection, entry.connector(entry.settings, context), context)
+
+
+async def flow_line(plant: Plant, name: str, stack: AsyncExitStack, *, clock: Clock, tap: Tap, span: Span) -> FlowLine:
+    """One flow of the plant, its outbox open until `stack` closes, its sessions not yet begun.
+
+    Raises `GatewayError` or `OSError` if the outbox cannot be opened.
+    """
+    flow = plant.flows[name]
+    log = structlog.get_logger().bind(flow=name)
+    limits = Limits(
+        bytes_max=flow.outbox.bytes_max,
+        age_max_seconds=flow.outbox.age_max_seconds,
+        when_full=WhenFull(flow.outbox.when_full.value),
+    )
+    outbox = await stack.enter_async_context(
+        Outbox.open(plant.outbox_folder(name), name, destinations=flow.destinations, limits=limits, clock=clock)
+    )
+    for sentence in outbox.recovered:
+        log.warning("outbox recovered", found=sentence)
+    return FlowLine(
+        name,
+        [use_of(plant, connection, name, clock) for connection in flow.sources],
+        [use_of(plant, connection, name, clock) for connection in flow.destinations],
+        outbox=outbox,
+        tap=tap,
+        span=span,
+    )

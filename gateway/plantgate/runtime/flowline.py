@@ -15,7 +15,7 @@ from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
 from plantgate.runtime.rate import Rate
 from plantgate.runtime.supervisor import Phase, Session, keep_running
-from plantgate.sdk import Accept, Backoff, Batch, Connector, Context, Log, Rejected, Settings, State
+from plantgate.sdk import Accept, Backoff, Batch, Connector, Context, Rejected, Settings, State
 from plantgate.store.outbox import Outbox
 
 RECONNECT: Final = Backoff(first_seconds=0.5, most_seconds=30.0)
@@ -44,13 +44,13 @@ class FlowLine:
     """What `runtime.gateway` starts, ends and asks about. Everything that counts is counted once, where it happens."""
 
     def __init__(
-        self, name: str, sources: list[Use], sinks: list[Use], *, outbox: Outbox, tap: Tap, span: Span, log: Log
+        self, name: str, sources: list[Use], sinks: list[Use], *, outbox: Outbox, tap: Tap, span: Span
     ) -> None:
         self.name = name
         self.sources = sources
         self.deliveries = [_Delivery(use) for use in sinks]
         self.outbox = outbox
-        self._tap, self._span, self._log = tap, span, log
+        self._tap, self._span = tap, span
         self._accepted = 0
         self._gaps = 0
         self._lost = 0
@@ -140,7 +140,7 @@ class FlowLine:
         )
 
     @property
-    def ended(self) -> bool:
+    def finished(self) -> bool:
         """True once every source has come to its end and nothing is queued: a flow of files is then done."""
         return all(use.context.standing.state is State.STOPPED for use in self.sources) and all(
             figures.queued == 0 for figures in self.outbox.balance().values()

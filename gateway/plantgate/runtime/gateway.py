@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 from plantgate import __version__
 from plantgate.config.model import Plant
@@ -34,12 +35,13 @@ class Gateway:
         self._supervisor = supervisor
         self._clock, self._log, self._tap, self._span, self._stalls = clock, log, tap, span, stalls
         self._flows: dict[str, FlowLine] = {}
+        self._stores: dict[str, AsyncExitStack] = {}
         self._failed: dict[str, str] = {}
         self._started = clock.now()
         self._applying = asyncio.Lock()
 
     async def apply(self, plant: Plant) -> Changes:
-        """Make the plant be this one: end what is gone or changed, start what is new or changed, leave the rest alone."""
+        """End what is gone or changed, start what is new or changed, leave the rest alone."""
         async with self._applying:
             difference = changes(self.plant, plant)
             retried = tuple(name for name in difference.unchanged if name in self._failed)
@@ -56,9 +58,10 @@ class Gateway:
         """End every flow, sources before sinks over the whole plant, then close the outboxes."""
         names = [service for line in self._flows.values() for service, _, _ in line.services()]
         await self._supervisor.end(tuple(names))
-        for line in self._flows.values():
-            await line.outbox.close()
+        for store in self._stores.values():
+            await store.aclose()
         self._flows.clear()
+        self._stores.clear()
 
     @property
     def finished(self) -> bool:
@@ -93,20 +96,21 @@ class Gateway:
         )
 
     async def _start(self, name: str, plant: Plant) -> None:
+        store = AsyncExitStack()
         try:
-            line = await flow_line(plant, name, clock=self._clock, tap=self._tap, span=self._span)
+            line = await flow_line(plant, name, store, clock=self._clock, tap=self._tap, span=self._span)
         except (GatewayError, OSError) as error:
             self._failed[name] = f"flow {name} does not run: {error}"
             self._log.error("flow does not run", flow=name, reason=str(error))
             return
-        self._flows[name] = line
+        self._flows[name], self._stores[name] = line, store
         for service, phase, session in line.services():
             self._supervisor.start(service, phase, session)
 
     async def _end(self, name: str) -> None:
         if (line := self._flows.pop(name, None)) is not None:
             await self._supervisor.end(tuple(service for service, _, _ in line.services()))
-            await line.outbox.close()
+            await self._stores.pop(name).aclose()
 
 
 def _use_status(use: Use, flow: str, role: str) -> UseStatus:

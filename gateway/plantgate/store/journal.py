@@ -6,20 +6,19 @@ the next, so that a sync costs the same for one record as for a thousand and no 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 from weakref import WeakSet
 
 from plantgate.sdk.clock import Clock, SystemClock
 from plantgate.sdk.errors import GatewayError, Unavailable
 from plantgate.store.disk import Disk, OsDisk
 from plantgate.store.reader import JournalWalk, Reader
-from plantgate.store.record import RECORD_OVERHEAD, START, Position
+from plantgate.store.record import RECORD_OVERHEAD, START, Head, Position
 from plantgate.store.segment import Damage
 from plantgate.store.writer import Item, JournalFailed, JournalFigures, JournalLimits, JournalWriter, Written
 
@@ -45,6 +44,7 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._pending: deque[_Waiting] = deque()
         self._pending_bytes = 0
+        self._waiting = 0
         self._admission = asyncio.Lock()
         self._room = asyncio.Event()
         self._commit: asyncio.Future[list[Written]] | None = None
@@ -56,7 +56,6 @@ class Journal:
         self._readers: WeakSet[Reader] = WeakSet()
 
     @classmethod
-    @asynccontextmanager
     async def open(
         cls,
         directory: Path,
@@ -65,40 +64,35 @@ class Journal:
         clock: Clock | None = None,
         limits: JournalLimits | None = None,
         floor: Position = START,
-    ) -> AsyncIterator["Journal"]:
-        """Lock, recover and serve a directory. What recovery met is in `torn` and `damage`: report it.
+    ) -> Self:
+        """Lock and recover a directory; close the journal, or use it as ``async with await Journal.open(…)``.
 
-        `floor` is a position known from elsewhere to have been reached (see `JournalWriter.open`).
-        Raises `InUse`, `JournalDamaged`, `DiskFull`, `OSError`.
+        What recovery met is in `recovered` and `damage`: report it. `floor` is a position known from elsewhere to have
+        been reached (see `JournalWriter.open`). Raises `InUse`, `JournalDamaged`, `DiskFull`, `OSError`.
         """
         loop = asyncio.get_running_loop()
         writing = ThreadPoolExecutor(1, thread_name_prefix=f"journal-write-{directory.name}")
         reading = ThreadPoolExecutor(1, thread_name_prefix=f"journal-read-{directory.name}")
-        opening = partial(
-            JournalWriter.open,
-            directory,
-            disk=disk or OsDisk(),
-            clock=clock or SystemClock(),
-            limits=limits,
-            floor=floor,
-        )
+        disk, clock = disk or OsDisk(), clock or SystemClock()
+        opening = partial(JournalWriter.open, directory, disk=disk, clock=clock, limits=limits, floor=floor)
+        opened = loop.run_in_executor(writing, opening)
         try:
-            opened = loop.run_in_executor(writing, opening)
-            try:
-                await asyncio.wait([opened])
-            except asyncio.CancelledError:
-                # The thread cannot be stopped; what it opens must not stay open, or the next start finds it in use.
-                opened.add_done_callback(lambda done: None if done.exception() else done.result().close())
-                raise
-            journal = cls(opened.result(), writing, reading)
-            try:
-                yield journal
-            finally:
-                await journal._close()
-        finally:
-            # Their threads are idle by now, or finish the one call they are in.
+            await asyncio.wait([opened])
+            return cls(opened.result(), writing, reading)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped; what it opens must not stay open, or the next start finds it in use.
+            opened.add_done_callback(lambda done: None if done.exception() else done.result().close())
             writing.shutdown(wait=False)
-            reading.shutdown(wait=False)
+            raise
+        except BaseException:
+            writing.shutdown(wait=False)
+            raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     @property
     def id(self) -> bytes:
@@ -121,6 +115,11 @@ class Journal:
         return self._writer.bytes_on_disk
 
     @property
+    def pending_bytes(self) -> int:
+        """Appended and not yet durable."""
+        return self._pending_bytes
+
+    @property
     def recovered(self) -> tuple[str, ...]:
         """What opening met, a sentence each: a write cut off by a crash, damage. For the log."""
         found = self._writer.found
@@ -130,6 +129,20 @@ class Journal:
     def damage(self) -> tuple[Damage, ...]:
         """Damage that opening met. Readers meet what they read by themselves; see `verify` for the rest."""
         return self._writer.found.damage
+
+    @property
+    def head(self) -> Head:
+        """`end`, and the weight appended since opening, of one moment."""
+        return self._writer.head
+
+    @property
+    def segment_starts(self) -> list[int]:
+        """Sequence of the first record of each segment: what `trim` can cut at."""
+        return [segment.start.sequence for segment in self._writer.segments]
+
+    def walk(self) -> JournalWalk:
+        """For a thread of the caller's own that reads what is stored."""
+        return JournalWalk(self._writer)
 
     @property
     def figures(self) -> JournalFigures:
@@ -154,11 +167,15 @@ class Journal:
             self._writer.admit(payload)
             size += RECORD_OVERHEAD + len(payload)
         limit = self._writer.limits.pending_bytes_max
-        if self._admission.locked() or (self._pending_bytes and self._pending_bytes + size > limit):
-            async with self._admission:  # first come, first served
-                while self._pending_bytes and self._pending_bytes + size > limit:
-                    self._room.clear()
-                    await self._room.wait()
+        if self._waiting or (self._pending_bytes and self._pending_bytes + size > limit):
+            self._waiting += 1
+            try:
+                async with self._admission:  # first come, first served
+                    while self._pending_bytes and self._pending_bytes + size > limit:
+                        self._room.clear()
+                        await self._room.wait()
+            finally:
+                self._waiting -= 1
         self._refuse_if_over()
         waiting = _Waiting(items, size, self._loop.create_future())
         self._pending.append(waiting)
@@ -173,13 +190,13 @@ class Journal:
         self._readers.add(reader)
         return reader
 
-    async def trim(self, sequence: int) -> int:
+    def trim(self, sequence: int) -> "asyncio.Future[int]":
         """Drop whole segments that hold nothing at or after `sequence`; returns how many went.
 
         Raises `JournalFailed`.
         """
         self._refuse_if_over()
-        return await self._loop.run_in_executor(self._writing, self._writer.trim, sequence)
+        return self._loop.run_in_executor(self._writing, self._writer.trim, sequence)
 
     async def verify(self) -> list[Damage]:
         """Read every record back; returns all damage. Raises `OSError`."""
@@ -287,8 +304,10 @@ class Journal:
         if self._closed:
             raise Unavailable(f"{self._writer.directory}: the journal is closed")
 
-    async def _close(self) -> None:
-        """What was appended before is still stored; waiting readers are told."""
+    async def close(self) -> None:
+        """What was appended before is still stored; waiting readers are told. Harmless if closed."""
+        if self._closed:
+            return
         self._closed = True
         self._wake_readers()
         try:
@@ -297,6 +316,8 @@ class Journal:
             # Asked for even if we are cancelled: the directory must be free for whoever opens it next.
             closing = [self._loop.run_in_executor(self._writing, self._writer.close)]
             closing += [self._loop.run_in_executor(self._reading, reader.walk.close) for reader in self._readers]
+            self._writing.shutdown(wait=False)
+            self._reading.shutdown(wait=False)
             await asyncio.wait(closing)
 
 

@@ -105,7 +105,7 @@ class JournalWalk:
             walk = self._walk
             assert walk is not None
             following = self._after(walk.segment, segments)
-            stop, durable = head if following is None else (following.start, None)
+            stop, durable = (head.position, head.offset) if following is None else (following.start, None)
             item = walk.step(stop, durable)
             if item is not None or following is None:
                 return item
@@ -128,7 +128,7 @@ class JournalWalk:
         walk = self._walk
         assert walk is not None
         following = self._after(segment, segments)
-        stop, durable = head if following is None else (following.start, None)
+        stop, durable = (head.position, head.offset) if following is None else (following.start, None)
         while walk.position.sequence < sequence:
             item = walk.step(stop, durable)
             if isinstance(item, Damage) and item.after > sequence:

@@ -90,6 +90,8 @@ class Head(NamedTuple):
     position: Position
     offset: int
     """Where in its last segment the next group goes."""
+    appended: int = 0
+    """Weight appended since it was opened: counted from what was given, not from what is stored."""
 
 
 class Record(NamedTuple):

@@ -37,6 +37,7 @@ from plantgate.store.record import (
     SegmentHeader,
     journal_seed,
     on_sector,
+    pack_header,
     unpack_header,
     unpack_marker,
     unpack_record,
@@ -109,7 +110,7 @@ def recover(disk: Disk, directory: Path) -> Found:
         damage += damaged_copy
     if len(journals) > 1:
         raise JournalDamaged(f"{directory} holds segments of different journals; move all but one journal's away")
-    return _recover_last(disk, tuple(segments), journals.pop(), damage)
+    return _recover_last(disk, tuple(segments), header, damage)
 
 
 def _is_unfinished(disk: Disk, path: Path) -> bool:
@@ -142,20 +143,25 @@ def _read_header(disk: Disk, path: Path) -> tuple[Segment, SegmentHeader, list[D
     header = headers[0]
     if path.name != segment_name(header.start.sequence):
         raise JournalDamaged(f"{path} says that it is {segment_name(header.start.sequence)}; give it that name again")
-    sequence = header.start.sequence
-    damage = [Damage(path, offset, sequence, sequence - 1, 0) for offset, _ in reasons]
+    damage = [
+        Damage(path, offset, header.start, header.start)
+        for offset, _ in reasons
+        if any(content[offset : offset + SECTOR])  # zeros: a crash while the segment was made; written again below
+    ]
     return Segment(path, header.start, size), header, damage
 
 
-def _recover_last(disk: Disk, segments: tuple[Segment, ...], journal: bytes, damage: list[Damage]) -> Found:
+def _recover_last(disk: Disk, segments: tuple[Segment, ...], header: SegmentHeader, damage: list[Damage]) -> Found:
     segment = segments[-1]
     file = disk.open(segment.path, Open.WRITE)
     try:
         content = file.pread(segment.size, 0)
-        tail = _Tail(content, journal_seed(journal), segment.start)
+        tail = _Tail(content, journal_seed(header.journal), segment.start)
         tail.read()
         offset: int | None = tail.offset
-        file.pwrite(content[tail.last_offset : tail.offset], tail.last_offset)
+        file.pwrite(
+            content[tail.last_offset : tail.offset] if tail.last_offset else pack_header(header), tail.last_offset
+        )
         file.datasync()
         disk.sync_directory(segment.path.parent)
         if tail.skipped:
@@ -169,7 +175,7 @@ def _recover_last(disk: Disk, segments: tuple[Segment, ...], journal: bytes, dam
         else:
             end, offset = tail.last_known(), None
             damage.append(_tail_damage(disk, segment, tail, end))
-    return Found(journal, segments, end, offset, torn, tuple(damage))
+    return Found(header.journal, segments, end, offset, torn, tuple(damage))
 
 
 def _walk(walk: SegmentWalk, end: Position) -> list[Damage]:
@@ -187,7 +193,7 @@ def _tail_damage(disk: Disk, segment: Segment, tail: "_Tail", end: Position) -> 
         found = [item for item in _walk(SegmentWalk(file, segment, tail.seed), end) if item.offset >= tail.offset]
     finally:
         file.close()
-    return found[0] if found else Damage(segment.path, tail.offset, end.sequence, end.sequence - 1, 0)
+    return found[0] if found else Damage(segment.path, tail.offset, end, end)
 
 
 class _Tail:
@@ -287,10 +293,10 @@ class _Tail:
     def _is_cut(self, end: int) -> bool:
         """Do the sectors end before what should be there does?"""
         offset, _ = self._records()
+        if offset == self.offset:
+            return True  # not one record of it reads, nor its marker: stray bytes, or a first record that is cut
         found = unpack_record(self._content[:end], offset, self.seed)
-        if isinstance(found, Cut):
-            return True
-        return offset + MARKER_SIZE > end
+        return isinstance(found, Cut) or offset + MARKER_SIZE > end
 
 
 def _written_end(content: bytes, begin: int) -> int:

@@ -45,17 +45,30 @@ class Damage:
     path: Path
     offset: int
     """Where in the file the first unreadable item begins."""
-    first: int
-    """Sequence of the first record lost, and of the next readable one where none is lost (a damaged commit marker)."""
-    last: int
-    """Sequence of the last record lost; `first - 1` where none is."""
-    weight: int
-    """Samples in the records lost: the cumulative weights on both sides say so."""
+    begins: Position
+    """The first record that does not read."""
+    resumes: Position
+    """The next one that does; the same as `begins` where only a marker is damaged and no record is lost."""
+
+    @property
+    def first(self) -> int:
+        """Sequence of the first record lost."""
+        return self.begins.sequence
+
+    @property
+    def last(self) -> int:
+        """Sequence of the last record lost; `first - 1` where none is."""
+        return self.resumes.sequence - 1
+
+    @property
+    def weight(self) -> int:
+        """Samples in the records lost: the cumulative weights on both sides say so."""
+        return self.resumes.weight - self.begins.weight
 
     @property
     def after(self) -> int:
         """Sequence of the record at which reading can go on."""
-        return self.last + 1
+        return self.resumes.sequence
 
     def holds(self, sequence: int) -> bool:
         """Is it what stands in the way of reading this record?"""
@@ -151,13 +164,7 @@ class SegmentWalk:
                 break
         else:
             self.position = end
-        return Damage(
-            self.segment.path,
-            damaged,
-            expected.sequence,
-            self.position.sequence - 1,
-            self.position.weight - expected.weight,
-        )
+        return Damage(self.segment.path, damaged, expected, self.position)
 
     def _record(self, offset: int) -> tuple[Record, int] | None:
         content, at = self._read(offset, RECORD_OVERHEAD)

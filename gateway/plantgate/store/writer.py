@@ -53,10 +53,14 @@ class JournalLimits:
     """Most bytes made durable by one sync."""
     pending_bytes_max: int = 8 * 1024 * 1024
     """Most bytes waiting in memory to be written; beyond it, `append` waits."""
+    disk_bytes_max: int | None = None
+    """Most bytes all segments may take; beyond it, `append` raises `DiskFull` until something is trimmed."""
 
     def __post_init__(self) -> None:
         if self.segment_bytes % SECTOR:
             raise ValueError(f"segment_bytes is {self.segment_bytes}, not a multiple of {SECTOR}")
+        if self.disk_bytes_max is not None and self.disk_bytes_max < 2 * self.segment_bytes:
+            raise ValueError(f"disk_bytes_max is {self.disk_bytes_max}, less than two segments of {self.segment_bytes}")
         if HEADER_SIZE + group_size(self.record_bytes_max, 1) > self.segment_bytes:
             raise ValueError(
                 f"a record of {self.record_bytes_max} bytes does not fit a segment of {self.segment_bytes}"
@@ -278,7 +282,8 @@ class JournalWriter:
         active.file.datasync()
         self._count(time.perf_counter() - begun, len(items), len(content))
         active.offset += len(content)
-        self.head = Head(end, active.offset)
+        appended = self.head.appended + sum(weight for _, weight in items)
+        self.head = Head(end, active.offset, appended)
 
     def _seal(self, active: _Active) -> None:
         """Cut a half-written group off, durably, before anything else is written anywhere."""
@@ -290,6 +295,7 @@ class JournalWriter:
         self.segments = (*self.segments[:-1], sealed)
 
     def _new_segment(self) -> None:
+        self._refuse_beyond_limit()
         if self._active is not None:
             self._active.file.close()
             self._active = None
@@ -310,7 +316,15 @@ class JournalWriter:
             raise
         self.segments = (*self.segments, segment)
         self._active = _Active(segment, file, HEADER_SIZE)
-        self.head = Head(self.end, HEADER_SIZE)
+        self.head = self.head._replace(offset=HEADER_SIZE)
+
+    def _refuse_beyond_limit(self) -> None:
+        limit, taken = self.limits.disk_bytes_max, self.bytes_on_disk
+        if limit is not None and self.segments and taken + self.limits.segment_bytes > limit:
+            raise DiskFull(
+                f"{self.directory}: holds {taken} bytes and may hold {limit}; nothing was stored, trying again",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
 
     def stop(self, reason: str) -> JournalFailed:
         """Nobody knows what is stored: append no more."""
@@ -336,5 +350,5 @@ class JournalWriter:
 def _below_floor(found: Found, directory: Path, floor: Position) -> Found:
     """The journal ends before what is known to have been in it: an older copy of the disk, or files taken away."""
     path = found.segments[-1].path if found.segments else directory
-    lost = Damage(path, found.offset or 0, found.end.sequence, floor.sequence - 1, floor.weight - found.end.weight)
+    lost = Damage(path, found.offset or 0, found.end, floor)
     return Found(found.journal, found.segments, floor, None, found.torn, (*found.damage, lost))

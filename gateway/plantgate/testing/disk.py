@@ -260,7 +260,8 @@ class SimulatedFile:
             self._disk.room(self._path, offset + len(content) - len(self._node.content))
         except (OSError, PowerCut):
             luck = random.Random(f"{self._disk.seed}/{self._disk.calls}")  # noqa: S311  as above
-            self._write(bytes(content)[: luck.randrange(len(content) + 1)], offset, grow=False)
+            end = (offset + luck.randrange(len(content) + 1)) // SECTOR * SECTOR
+            self._write(bytes(content)[: max(0, end - offset)], offset, grow=False)
             raise
         self._write(content, offset, grow=True)
 

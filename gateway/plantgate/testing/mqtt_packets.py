@@ -46,6 +46,17 @@ class Connect:
     username: str | None
     password: bytes | None
 
+    def number(self, name: Property, otherwise: int) -> int:
+        """A numeric property, or what its absence means."""
+        value = self.properties.get(name)
+        return value if isinstance(value, int) else otherwise
+
+    def session_expiry(self) -> int:
+        """Seconds the session outlives its connection; 3.1.1 knows only "not at all" and "for good"."""
+        if self.version == V5:
+            return self.number(Property.SESSION_EXPIRY, 0)
+        return 0 if self.clean else 0xFFFF_FFFF
+
 
 @dataclass(frozen=True, slots=True)
 class Publish:

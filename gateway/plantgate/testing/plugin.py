@@ -15,6 +15,8 @@ from typing import Final
 
 import pytest
 
+pytest.register_assert_rewrite("plantgate.testing.contract_source", "plantgate.testing.contract_sink")
+
 SEEDS: Final = 5
 """How many seeds a simulated test is run with when neither its mark nor the command line says."""
 _HIDDEN: Final = "_plantgate_seed"

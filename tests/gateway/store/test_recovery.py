@@ -9,7 +9,7 @@ import pytest
 from plantgate.sdk import SystemClock
 from plantgate.store.disk import SECTOR, Open
 from plantgate.store.reader import JournalWalk
-from plantgate.store.record import HEADER_SIZE, Position, Record
+from plantgate.store.record import HEADER_SIZE, START, Position, Record
 from plantgate.store.recovery import JournalDamaged
 from plantgate.store.segment import Damage
 from plantgate.store.writer import JournalFailed, JournalLimits, JournalWriter
@@ -20,7 +20,7 @@ LIMITS = JournalLimits(segment_bytes=16 * SECTOR, record_bytes_max=5 * SECTOR)
 FIRST = HERE / "00000000000000000000.segment"
 
 
-def opened(disk: SimulatedDisk, *, floor: Position = Position(0, 0)) -> JournalWriter:
+def opened(disk: SimulatedDisk, *, floor: Position = START) -> JournalWriter:
     return JournalWriter.open(HERE, disk=disk, clock=SystemClock(), limits=LIMITS, floor=floor)
 
 
@@ -30,6 +30,17 @@ def with_groups(*groups: list[tuple[bytes, int]]) -> SimulatedDisk:
     for group in groups:
         writer.append_many(group)
     writer.close()
+    return disk
+
+
+def holding(content: bytes | bytearray) -> SimulatedDisk:
+    """A disk whose first segment holds these bytes."""
+    disk = SimulatedDisk()
+    disk.make_directory(HERE)
+    file = disk.open(FIRST, Open.NEW)
+    file.pwrite(content, 0)
+    file.datasync()
+    disk.sync_directory(HERE)
     return disk
 
 
@@ -103,19 +114,22 @@ def test_any_torn_write_is_set_aside_and_the_groups_before_it_stay() -> None:
     """All subsets of the sectors of an unsynced group."""
     before = [[(b"kept", 2)]]
     torn_group = [(b"1" * 100, 1), (b"2" * 900, 1), (b"3" * 900, 1)]
-    whole = with_groups(*before, torn_group).content(FIRST)
-    offset = len(with_groups(*before).content(FIRST).rstrip(b"\0"))
+    disk = with_groups(*before)
+    kept = disk.content(FIRST)
+    writer = opened(disk)
+    writer.append_many(torn_group)
+    whole = disk.content(FIRST)
+    offset = len(kept.rstrip(b"\0"))
     offset += -offset % SECTOR
     sectors = -(-(len(whole.rstrip(b"\0")) - offset) // SECTOR)
     assert sectors == 5
     for present in itertools.product((False, True), repeat=sectors):
-        disk = with_groups(*before)
-        file = disk.open(FIRST, Open.WRITE)
+        content = bytearray(kept)
         for index, there in enumerate(present):
             if there:
                 at = offset + index * SECTOR
-                file.pwrite(whole[at : at + SECTOR], at)
-        # Survives the process, not synced.
+                content[at : at + SECTOR] = whole[at : at + SECTOR]
+        disk = holding(content)
         writer = opened(disk)
         records, damage = everything(writer)
         assert not damage
@@ -131,9 +145,9 @@ def test_any_torn_write_is_set_aside_and_the_groups_before_it_stay() -> None:
         assert again.found.torn is None
         assert [r.payload for r in everything(again)[0]] == [b"kept", b"again"]
         if any(present):
-            kept = next(path for path in disk.paths() if path.suffix == ".torn")
+            aside = next(path for path in disk.paths() if path.suffix == ".torn")
             written = [index for index, there in enumerate(present) if there]
-            assert len(disk.content(kept)) == (written[-1] + 1) * SECTOR
+            assert len(disk.content(aside)) == (written[-1] + 1) * SECTOR
 
 
 def test_a_file_cut_short_at_any_length_keeps_what_lies_before_or_is_refused() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 import pytest
+
 from plantgate.testing.network import SYN_SECONDS
 from plantgate.testing.pipes import RETRANSMIT_SECONDS, WINDOW_BYTES
 from plantgate.testing.simloop import Deadlock, running, simulate
@@ -88,12 +89,16 @@ async def test_a_reader_that_does_not_read_holds_the_writer_back() -> None:
     server = await asyncio.start_server(lazy, "plc", 502)
     _, writer = await asyncio.open_connection("plc", 502)
     written = 0
+
+    async def write_for_ever() -> None:
+        nonlocal written
+        while True:
+            writer.write(bytes(10_000))
+            written += 10_000
+            await writer.drain()
+
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(60):
-            while True:
-                writer.write(bytes(10_000))
-                written += 10_000
-                await writer.drain()
+        await asyncio.wait_for(write_for_ever(), 60)
     assert WINDOW_BYTES < written < WINDOW_BYTES + 3 * 65536 + 65536 + 20_000
     release.set()
     await writer.drain()

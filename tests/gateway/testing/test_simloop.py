@@ -13,6 +13,7 @@ from datetime import UTC
 from typing import Any
 
 import pytest
+
 from plantgate.sdk import Deadline, SystemClock
 from plantgate.testing.simloop import (
     STARTS_AT,

@@ -39,6 +39,11 @@ export class Alarms {
             highHighLimit: limits.high_high ?? 1e300,
             optionals: ["ConfirmedState", "Confirm"],
         });
+        // node-opcua throws at the second input in a row that is not good; this alarm keeps its state through them.
+        alarm.onInputDataValueChange = (dataValue) => {
+            const value = dataValue.value.value;
+            if (dataValue.statusCode.isGood() && Number.isFinite(value)) alarm.setStateBasedOnInputValue(value);
+        };
         this.plant.nodes.set(`${input}#${name ?? "limits"}`, alarm);
         return { node: alarm.nodeId.toString() };
     }

@@ -1,0 +1,73 @@
+"""Asks a broker what it would grant, and changes nothing there."""
+
+from plantgate.sdk import Context, Finding, Survey, Unavailable
+from plantgate_connectors.mqtt import reasons
+from plantgate_connectors.mqtt.client import Role
+from plantgate_connectors.mqtt.publisher import REFUSED
+from plantgate_connectors.mqtt.routes import Routes
+from plantgate_connectors.mqtt.session import Flaps, session
+from plantgate_connectors.mqtt.settings import MqttSettings
+
+
+class _Deaf:
+    """Hears nothing: a survey reads no messages."""
+
+    def publish(self, first: int, body: bytes) -> None:
+        """Not read."""
+
+    def oversized(self, topic: bytes, mid: int, size: int) -> None:
+        """Not read."""
+
+    def puback(self, mid: int, reason: int) -> None:
+        """None is due."""
+
+    def lost(self, error: Unavailable) -> None:
+        """The session's body is ended with it."""
+
+
+async def survey(settings: MqttSettings, context: Context, client_id: str) -> Survey:
+    """Connect under another client id, with nothing kept, and subscribe without asking for retained messages.
+
+    Whether we may publish cannot be asked without publishing, so it is not.
+    """
+    findings: list[Finding] = []
+    host, port = settings.address
+    async with session(settings, context, Role(client_id, clean=True), _Deaf(), Flaps()) as talk:
+        granted = talk.granted
+        findings.append(Finding(f"{host}:{port}", f"MQTT {settings.version.value}", "connected"))
+        qos = settings.publish.qos
+        findings.append(
+            Finding("publish.qos", str(qos), f"at most {min(granted.qos_max, 1)}", fine=granted.qos_max >= qos)
+        )
+        wants_retained = settings.publish.retain or settings.publish.status_topic is not None
+        findings.append(
+            Finding(
+                "retained messages",
+                "yes" if wants_retained else "no",
+                "yes" if granted.retains else "no",
+                fine=granted.retains or not wants_retained,
+            )
+        )
+        findings.append(
+            Finding(
+                "publish.message_bytes_max",
+                f"{settings.publish.message_bytes_max}",
+                f"{min(granted.packet_bytes_max, settings.publish.message_bytes_max)}",
+            )
+        )
+        findings.append(
+            Finding(
+                "publish.in_flight",
+                f"{settings.publish.in_flight}",
+                f"{min(granted.receive_max, settings.publish.in_flight)}",
+            )
+        )
+        for route in Routes(settings.subscribe).all:
+            code = (await talk.subscribe([(route.pattern.filter, route.subscribe.qos)], retained=False))[0]
+            if code < REFUSED:
+                answer = f"QoS {code}"
+            else:
+                answer = f"refused: {reasons.sentence(code, client_id=client_id, username=settings.username)}"
+            wanted = f"QoS {route.subscribe.qos}"
+            findings.append(Finding(route.subscribe.topic, wanted, answer, fine=code == route.subscribe.qos))
+    return Survey(tuple(findings))

@@ -1,0 +1,84 @@
+"""asyncua's client with the few private things we need of it behind names, and everything automatic switched off.
+
+`Client.connect` is never called: it would start asyncua's supervisor, stale-subscription watchdog and renewal tasks,
+which decide on their own when to reconnect. The steps are taken one by one instead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asyncua import Client, ua
+from asyncua.common.shortcuts import Shortcuts
+from asyncua.crypto.security_policies import SecurityPolicy
+
+from plantgate_connectors.opcua import endpoints
+from plantgate_connectors.opcua.pki import Identity
+from plantgate_connectors.opcua.protocol import BoundedUaClient
+from plantgate_connectors.opcua.settings import OpcUaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What it takes to pick a server-side session up again from a new channel (OPC 10000-4, 6.7)."""
+
+    token: ua.NodeId
+    nonce: bytes | None
+    session_timeout_seconds: float
+    """As granted when it was created; not told again when it is picked up."""
+
+
+class PlainClient(Client):
+    """Bounded, without reconnecting, and choosing the way to log in by strength instead of by position."""
+
+    def __init__(self, settings: OpcUaSettings, *, name: str, application_uri: str) -> None:
+        super().__init__(settings.url, timeout=settings.request_timeout_seconds)
+        self.transport = BoundedUaClient(settings.request_timeout_seconds, settings.limits)
+        self.uaclient = self.transport
+        self.uaclient.pre_request_hook = self._wait_until_ready
+        self.nodes = Shortcuts(self.uaclient.session)
+        self.name = "plantgate"
+        self.description = name
+        self.product_uri = "urn:plantgate"
+        self.application_uri = application_uri
+        self.session_timeout = round(settings.session_timeout_seconds * 1000)
+        self.secure_channel_timeout = round(settings.channel_lifetime_seconds * 1000)
+
+    def protect(self, policy: SecurityPolicy) -> None:
+        """Use this policy, with its keys, for the channel."""
+        self.security_policy = policy  # type: ignore[assignment]  # asyncua infers the attribute's type from its default
+        self.uaclient.set_security(policy)
+
+    def identify(self, user: Identity) -> None:
+        """Log in by certificate."""
+        self.user_certificate = user.certificate
+        self.user_private_key = user.key
+
+    def server_policy(self, token_type: ua.UserTokenType) -> ua.UserTokenPolicy:
+        """The strongest token policy offered for this kind of user; raises `endpoints.NotOffered`."""
+        return endpoints.choose_token(self._policy_ids, token_type, self.security_policy.URI)
+
+    def expect(self, offers: Sequence[ua.UserTokenPolicy]) -> None:
+        """Take the token policies from the endpoint: CreateSession, which would tell them, is going to be skipped."""
+        self._policy_ids = list(offers)
+
+    async def log_in(self) -> None:
+        """ActivateSession with what the user was set to."""
+        await self.activate_session(username=self._username, password=self._password, certificate=self.user_certificate)
+
+    def adopt(self, resume: Resume) -> None:
+        """Take over a session that exists at the server; `log_in` then picks it up."""
+        self.uaclient.session.restore_authentication_token(resume.token)
+        self._server_nonce = resume.nonce  # type: ignore[assignment]  # asyncua infers the type from its default
+
+    def forget(self) -> None:
+        """Go back to having no session."""
+        self.uaclient.session.reset_authentication_token()
+        self._server_nonce = None
+
+    def resume_point(self) -> tuple[ua.NodeId, bytes | None]:
+        """The session's token, and the server's last nonce, which the next ActivateSession must sign."""
+        return self.uaclient.session.authentication_token, self._server_nonce
+
+    def drop(self) -> None:
+        """Leave without a word; the session stays at the server."""
+        self.transport.drop()

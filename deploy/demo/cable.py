@@ -1,0 +1,62 @@
+"""The network cable between the gateway and the PLC, as something that can be pulled."""
+
+import asyncio
+from typing import Final
+
+_BLOCK: Final = 64 * 1024
+
+
+class Cable:
+    """Passes bytes from a port of its own to another; while it is cut, connections break and nobody answers."""
+
+    def __init__(self, port: int) -> None:
+        self._far = port
+        self._server: asyncio.Server | None = None
+        self._links: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def plug(self) -> None:
+        """Bytes pass again."""
+        self._server = await asyncio.start_server(self._link, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def pull(self) -> None:
+        """Every connection breaks, with whatever was on its way."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for link in tuple(self._links):
+            link.cancel()
+        if self._links:
+            await asyncio.wait(self._links, timeout=1.0)
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        writers = [writer]
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far)
+            writers.append(far_writer)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pass(reader, far_writer))
+                group.create_task(_pass(far_reader, writer))
+        except* OSError:
+            pass  # an end has gone: so has the link
+        except* _Ended:
+            pass
+        finally:
+            for end in writers:
+                end.transport.abort()
+            self._links.discard(task)
+
+
+class _Ended(Exception):
+    """One end has closed."""
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while block := await reader.read(_BLOCK):
+        writer.write(block)
+        await writer.drain()
+    raise _Ended

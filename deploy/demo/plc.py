@@ -1,0 +1,95 @@
+"""The line's PLC: an OPC UA server in a process of its own, which tells its parent every value it makes.
+
+On standard output, a JSON object a line: first ``{"port": …, "tags": […]}``, then ``{"made": [[tag, ns, value, status], …]}``.
+On standard input: ``go`` begins making values, ``stop`` ends it (the server goes on serving); end of file ends the process.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+from asyncua import Server, ua
+
+from deploy.demo.machine import GOOD, TICK_SECONDS, Machine, Reading
+
+NAMESPACE: Final = "urn:plantgate:demo:line3"
+_TYPES: Final = {bool: ua.VariantType.Boolean, int: ua.VariantType.Int64, float: ua.VariantType.Double, str: ua.VariantType.String}
+
+
+async def serve() -> None:
+    """Until standard input ends."""
+    machine = Machine()
+    server = Server()
+    server.iserver.max_queue_size = 100_000
+    await server.init()
+    server.set_endpoint("opc.tcp://127.0.0.1:0/")
+    server.set_server_name("line3 demo")
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    index = await server.register_namespace(NAMESPACE)
+    made, nodes = [], {}
+    for tag, reading in machine.start().items():
+        value, time = _value(reading, GOOD)
+        node = await server.nodes.objects.add_variable(ua.NodeId(tag, index), tag, reading, _TYPES[type(reading)])
+        await server.write_attribute_value(node.nodeid, value)
+        nodes[tag] = node.nodeid
+        made.append((tag, time, reading, GOOD))
+    async with server:
+        assert server.bserver is not None
+        sockets = server.bserver._server.sockets  # noqa: SLF001  port 0 was asked for; there is no public way to learn it
+        _say({"port": sockets[0].getsockname()[1], "tags": list(nodes)})
+        _say({"made": made})
+        commands = await _commands()
+        while (command := await commands.readline()) != b"":
+            if command == b"go\n":
+                await _make_values(server, machine, nodes, commands)
+
+
+async def _make_values(
+    server: Server, machine: Machine, nodes: dict[str, ua.NodeId], commands: asyncio.StreamReader
+) -> None:
+    """Every tenth of a second, until there is another command."""
+    stopping = asyncio.ensure_future(commands.readline())
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while not stopping.done():
+        made = []
+        for tag, reading, status in machine.tick():
+            value, time = _value(reading, status)
+            await server.write_attribute_value(nodes[tag], value)
+            made.append((tag, time, reading, status))
+        _say({"made": made})
+        due = max(due + TICK_SECONDS, loop.time() - 1.0)
+        await asyncio.wait([stopping], timeout=max(0.0, due - loop.time()))
+    _say({"stopped": True})
+    if stopping.result() == b"":
+        raise SystemExit(0)
+
+
+def _value(reading: Reading, status: int) -> tuple[ua.DataValue, int]:
+    """With a source time to the microsecond, which is what the server's datetimes can hold."""
+    now = datetime.now(UTC)
+    variant = ua.Variant(reading, _TYPES[type(reading)])
+    since = now - datetime(1970, 1, 1, tzinfo=UTC)
+    time = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
+    return ua.DataValue(variant, StatusCode_=ua.StatusCode(status), SourceTimestamp=now.replace(tzinfo=UTC)), time
+
+
+async def _commands() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it ends
+    logging.basicConfig(level=logging.ERROR)
+    asyncio.run(serve())

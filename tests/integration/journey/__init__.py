@@ -1,0 +1,1 @@
+"""The main job on real input and real peers, with the plugs pulled: see `scripts/journey`."""

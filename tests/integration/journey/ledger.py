@@ -1,0 +1,178 @@
+"""What was sent against what arrived; the judge knows the file and the messages, and nothing of the gateway."""
+
+import csv
+import json
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+
+def rows_of(file: Path, count: int | None) -> tuple[list[str], list[tuple[str, list[float]]]]:
+    """Column names, and per row its time as RFC 3339 text in UTC and the columns' values."""
+    with file.open(newline="") as lines:
+        reader = csv.reader(lines)
+        names = next(reader)[1:]
+        rows: list[tuple[str, list[float]]] = []
+        for line in reader:
+            if count is not None and len(rows) == count:
+                break
+            moment = datetime.strptime(f"{line[0]}+0000", "%Y-%m-%d %H:%M:%S%z")
+            rows.append((moment.strftime("%Y-%m-%dT%H:%M:%SZ"), [float(cell) for cell in line[1:]]))
+    return names, rows
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The closing line of a journey, and what stands behind it."""
+
+    rows: int
+    delivered: int = 0
+    """Rows of which every value arrived with value, quality and source time equal."""
+    lost: int = 0
+    """Samples accepted by the gateway (numbered by its outbox) that neither arrived nor are named in a gap."""
+    out_of_order: int = 0
+    """First arrivals that came after a later sample of their tag."""
+    unexplained: int = 0
+    """Samples that are missing without a gap record whose count matches, or that arrived and were never sent."""
+    repeats: int = 0
+    """Samples that came more than once with the same number: allowed, and dropped by their number."""
+    gaps: list[str] = field(default_factory=list)
+    surprises: list[str] = field(default_factory=list)
+    """What was unexplained, the first few."""
+
+    @property
+    def fine(self) -> bool:
+        """The exit code is 0 only then."""
+        return not (self.lost or self.out_of_order or self.unexplained) and self.rows > 0
+
+    def __str__(self) -> str:
+        return (
+            f"journey: rows {self.rows}, delivered {self.delivered}, lost {self.lost}, "
+            f"out of order {self.out_of_order}, unexplained {self.unexplained}"
+        )
+
+
+@dataclass(slots=True)
+class _Tag:
+    sent: dict[str, float]
+    arrived: dict[str, float] = field(default_factory=dict)
+    latest: str = ""
+    named_lost: int = 0
+
+
+def judge(
+    names: list[str], rows: list[tuple[str, list[float]]], prefix: str, samples: Iterable[bytes], gaps: Iterable[bytes]
+) -> Verdict:
+    """Compare the file with the messages on the samples topic and on the gaps topic, each in order of arrival."""
+    verdict = Verdict(rows=len(rows))
+    tags = {f"{prefix}{name}": _Tag({time: values[at] for time, values in rows}) for at, name in enumerate(names)}
+    numbered: dict[str, list[tuple[int, int]]] = {}
+    for payload in samples:
+        _take(json.loads(payload), tags, numbered, verdict)
+    named = [gap for payload in _once(gaps) for gap in json.loads(payload)["gaps"]]
+    dropped = 0
+    for gap in named:
+        verdict.gaps.append(
+            f"{gap['cause']}: {len(gap['tags'])} tags, lost {gap['lost']}, recovered {gap['recovered']}"
+        )
+        if gap["cause"].startswith("outbox"):
+            dropped += gap["lost"] or 0
+        _name_lost(gap, tags, verdict)
+    holes = sum(_holes(spans) for spans in numbered.values())
+    verdict.lost = max(0, holes - dropped)
+    for name, tag in tags.items():
+        missing = len(tag.sent.keys() - tag.arrived.keys())
+        if missing != tag.named_lost:
+            verdict.unexplained += abs(missing - tag.named_lost)
+            verdict.surprises.append(f"{name}: {missing} missing, {tag.named_lost} named in gap records")
+    every = list(tags.values())
+    verdict.delivered = sum(all(tag.arrived.get(time) == tag.sent[time] for tag in every) for time, _ in rows)
+    return verdict
+
+
+def _once(payloads: Iterable[bytes]) -> list[bytes]:
+    """A gap message that was sent twice is the same bytes twice."""
+    return list(dict.fromkeys(payloads))
+
+
+def _take(
+    message: dict[str, object], tags: dict[str, _Tag], numbered: dict[str, list[tuple[int, int]]], verdict: Verdict
+) -> None:
+    origin, position, samples = message["origin"], message["position"], message["samples"]
+    assert isinstance(origin, str)
+    assert isinstance(position, int)
+    assert isinstance(samples, list)
+    seen = numbered.setdefault(origin, [])
+    for at, sample in enumerate(samples):
+        if _contains(seen, position + at):
+            verdict.repeats += 1
+            continue
+        tag, time, value = tags.get(sample["tag"]), sample["time"], sample["value"]
+        if tag is None or time not in tag.sent:
+            if sample["code"] >> 30 == 0 and time is not None and tag is not None and time >= next(iter(tag.sent)):
+                verdict.unexplained += 1
+                verdict.surprises.append(f"never sent: {sample}")
+            continue  # what the variable held before the replay began
+        if sample["code"] != 0 or value != tag.sent[time]:
+            verdict.unexplained += 1
+            verdict.surprises.append(f"changed on the way: {sample}, sent {tag.sent[time]}")
+            continue
+        if time in tag.arrived:
+            verdict.repeats += 1
+            continue
+        if time < tag.latest:
+            verdict.out_of_order += 1
+            verdict.surprises.append(f"out of order: {sample['tag']} {time} after {tag.latest}")
+        tag.latest = max(tag.latest, time)
+        tag.arrived[time] = value
+    _add(seen, position, position + len(samples))
+
+
+def _name_lost(gap: dict[str, object], tags: dict[str, _Tag], verdict: Verdict) -> None:
+    """Charge a gap's losses to its tags: evenly, as every tag of a row is set at once."""
+    concerned, lost = gap["tags"], gap["lost"]
+    assert isinstance(concerned, list)
+    ours = [tags[name] for name in concerned if name in tags]
+    if not ours:
+        return
+    if isinstance(lost, int):
+        for tag in ours:
+            tag.named_lost += lost // len(ours)
+        return
+    for tag in ours:
+        times = list(tag.sent)
+        since, until = gap["since"], gap["until"]
+        first = bisect_right(times, since) if isinstance(since, str) else 0
+        last = bisect_right(times, until) if isinstance(until, str) else len(times)
+        tag.named_lost += sum(time not in tag.arrived for time in times[first:last])
+
+
+def _contains(spans: list[tuple[int, int]], number: int) -> bool:
+    at = bisect_right(spans, (number, 1 << 62)) - 1
+    return at >= 0 and spans[at][0] <= number < spans[at][1]
+
+
+def _add(spans: list[tuple[int, int]], begin: int, end: int) -> None:
+    """Merge a span into the sorted, disjoint ones; nearly always it extends the last."""
+    if spans and spans[-1][1] == begin:
+        spans[-1] = (spans[-1][0], end)
+        return
+    spans.append((begin, end))
+    spans.sort()
+    merged = [spans[0]]
+    for start, stop in spans[1:]:
+        if start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    spans[:] = merged
+
+
+def _holes(spans: list[tuple[int, int]]) -> int:
+    """Numbers missing between 0 and the last that arrived."""
+    if not spans:
+        return 0
+    return spans[0][0] + sum(after[0] - before[1] for before, after in pairwise(spans))
