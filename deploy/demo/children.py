@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +61,7 @@ async def plc(log: Path) -> AsyncIterator[Plc]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "deploy.demo.plc",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors,
-            limit=_LINE_MOST, start_new_session=True, preexec_fn=_end_with_parent,
+            limit=_LINE_MOST, start_new_session=True, preexec_fn=partial(_end_with_parent, os.getpid()),
         )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -91,7 +92,7 @@ class GatewayProcess:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "plantgate", "run", str(self._plant_file),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=_end_with_parent,
+                start_new_session=True, preexec_fn=partial(_end_with_parent, os.getpid()),
             )  # fmt: skip
         self.starts += 1
         self._wanted.set()
@@ -141,11 +142,11 @@ async def _end(process: asyncio.subprocess.Process | None, number: signal.Signal
     return process.returncode
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Linux only, and no loss elsewhere: the child is told to end when the demo is gone, however it went."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:
+    if os.getppid() != parent:  # gone between the fork and the line above
         os._exit(0)
 
 

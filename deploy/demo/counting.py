@@ -1,7 +1,7 @@
 """Counts outside the gateway: what the machine made against what came to the broker, value by value.
 
-A value is known by its tag and source time. Nothing the gateway says of itself is used, except its gap records, which are
-what it owes an operator where something is missing.
+A value is known by its tag and source time. Nothing the gateway says of itself is used, except its gap records, which
+are what it owes an operator where something is missing.
 """
 
 import json
@@ -109,7 +109,9 @@ class Count:
     def missing(self, most: int) -> list[str]:
         """Some of the values that have not arrived, for a person."""
         keys = list(self._waiting)[:most]
-        return [f"{tag} at {datetime.fromtimestamp(time / 1e9, UTC).time().isoformat('milliseconds')}" for tag, time in keys]
+        return [
+            f"{tag} at {datetime.fromtimestamp(time / 1e9, UTC).time().isoformat('milliseconds')}" for tag, time in keys
+        ]
 
     def _take(self, tag: str, time: int, what: What) -> None:
         key = (tag, time)

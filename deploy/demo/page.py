@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
@@ -71,7 +71,6 @@ def _application(session: ClientSession, gateway: str, story: Story) -> web.Appl
                 for name, body in story():
                     await response.write(f"event: {name}\ndata: {json.dumps(body)}\n\n".encode())
                 await asyncio.sleep(1.0)
-        return response
 
     async def status(_: web.Request) -> web.Response:
         try:
@@ -98,10 +97,10 @@ def _application(session: ClientSession, gateway: str, story: Story) -> web.Appl
     return application
 
 
-def _file(name: str) -> Callable[[web.Request], "asyncio.Future[web.Response]"]:
+def _file(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def file(_: web.Request) -> web.Response:
         body = files("plantgate.api").joinpath("view", name).read_bytes()
         headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         return web.Response(body=body, content_type=_TYPES[name], charset="utf-8", headers=headers)
 
-    return file  # type: ignore[return-value]
+    return file

@@ -1,7 +1,9 @@
 """The line's PLC: an OPC UA server in a process of its own, which tells its parent every value it makes.
 
-On standard output, a JSON object a line: first ``{"port": …, "tags": […]}``, then ``{"made": [[tag, ns, value, status], …]}``.
-On standard input: ``go`` begins making values, ``stop`` ends it (the server goes on serving); end of file ends the process.
+On standard output, a JSON object a line: first ``{"port": …, "tags": […]}``, then
+``{"made": [[tag, ns, value, status], …]}``.
+On standard input: ``go`` begins making values, ``stop`` ends it (the server goes on serving); end of file ends the
+process.
 """
 
 import asyncio
@@ -12,40 +14,59 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from asyncua import Server, ua
+from asyncua import Node, Server, ua
 
 from deploy.demo.machine import GOOD, TICK_SECONDS, Machine, Reading
 
 NAMESPACE: Final = "urn:plantgate:demo:line3"
-_TYPES: Final = {bool: ua.VariantType.Boolean, int: ua.VariantType.Int64, float: ua.VariantType.Double, str: ua.VariantType.String}
+_TYPES: Final = {
+    bool: ua.VariantType.Boolean,
+    int: ua.VariantType.Int64,
+    float: ua.VariantType.Double,
+    str: ua.VariantType.String,
+}
 
 
 async def serve() -> None:
     """Until standard input ends."""
     machine = Machine()
     server = Server()
-    server.iserver.max_queue_size = 100_000
     await server.init()
     server.set_endpoint("opc.tcp://127.0.0.1:0/")
     server.set_server_name("line3 demo")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     index = await server.register_namespace(NAMESPACE)
-    made, nodes = [], {}
-    for tag, reading in machine.start().items():
+    first = machine.start()
+    nodes = await _nodes(server, index, first)
+    made = []
+    for tag, reading in first.items():
         value, time = _value(reading, GOOD)
-        node = await server.nodes.objects.add_variable(ua.NodeId(tag, index), tag, reading, _TYPES[type(reading)])
-        await server.write_attribute_value(node.nodeid, value)
-        nodes[tag] = node.nodeid
+        await server.write_attribute_value(nodes[tag], value)
         made.append((tag, time, reading, GOOD))
     async with server:
         assert server.bserver is not None
-        sockets = server.bserver._server.sockets  # noqa: SLF001  port 0 was asked for; there is no public way to learn it
-        _say({"port": sockets[0].getsockname()[1], "tags": list(nodes)})
+        _say({"port": server.bserver.port, "tags": list(nodes)})
         _say({"made": made})
         commands = await _commands()
         while (command := await commands.readline()) != b"":
             if command == b"go\n":
                 await _make_values(server, machine, nodes, commands)
+
+
+async def _nodes(server: Server, index: int, readings: dict[str, Reading]) -> dict[str, ua.NodeId]:
+    """A folder for each part of a tag's path, a variable at its end."""
+    folders: dict[str, Node] = {"": server.nodes.objects}
+    nodes = {}
+    for tag, reading in readings.items():
+        path, _, name = f"/line3/{tag}".rpartition("/")
+        for end in (at for at, letter in enumerate(f"{path}/") if letter == "/" and at):
+            folder, above = path[:end], path[:end].rpartition("/")
+            if folder not in folders:
+                folders[folder] = await folders[above[0]].add_folder(index, above[2])
+        identifier, shown = ua.NodeId(ua.String(tag), ua.Int16(index)), ua.QualifiedName(name, index)
+        node = await folders[path].add_variable(identifier, shown, reading, _TYPES[type(reading)])
+        nodes[tag] = node.nodeid
+    return nodes
 
 
 async def _make_values(
@@ -75,7 +96,8 @@ def _value(reading: Reading, status: int) -> tuple[ua.DataValue, int]:
     variant = ua.Variant(reading, _TYPES[type(reading)])
     since = now - datetime(1970, 1, 1, tzinfo=UTC)
     time = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
-    return ua.DataValue(variant, StatusCode_=ua.StatusCode(status), SourceTimestamp=now.replace(tzinfo=UTC)), time
+    stamp = ua.DateTime.combine(now.date(), now.timetz())
+    return ua.DataValue(variant, ua.StatusCode(ua.UInt32(status)), stamp), time
 
 
 async def _commands() -> asyncio.StreamReader:

@@ -62,12 +62,12 @@ class Screen:
             end = next(iter(flow["destinations"].values()))
             states = [f"{name} {_state(use['state'])}" for name, use in _uses(moment.status)]
             off = _colour(_GREEN if end["difference"] == 0 else _RED, f"{end['difference']:,}")
-            queue = min(_BAR, round(end["queued"] / 50))
+            filled = min(_BAR, round(end["queued"] / 50))
+            bar = f"{_YELLOW}{'█' * filled}{_PLAIN}{_DIM}{'·' * (_BAR - filled)}{_PLAIN}"
             lines += [
                 f"  {'   '.join(states)}   in {flow['rate_in']:,.0f}/s, out {end['rate_out']:,.0f}/s",
-                f"  gateway  accepted {end['accepted']:,} = delivered {end['delivered']:,} + queued {end['queued']:,}"
-                f" + dropped {end['dropped']:,}   difference {_BOLD}{off}{_PLAIN}",
-                f"  outbox   {_YELLOW}{'█' * queue}{_PLAIN}{_DIM}{'·' * (_BAR - queue)}{_PLAIN} {end['queued']:,} queued",
+                f"  gateway  {_equation(end)}   difference {_BOLD}{off}{_PLAIN}",
+                f"  outbox   {bar} {end['queued']:,} queued",
                 "",
             ]
         faults = balance.altered + balance.again + balance.unknown + balance.out_of_order
@@ -89,9 +89,13 @@ def _figures(moment: Moment) -> str:
     flow = next(iter(moment.status["flows"].values()))
     end = next(iter(flow["destinations"].values()))
     states = ", ".join(f"{name} {use['state']}" for name, use in _uses(moment.status))
+    return f"{counted} | gateway: {_equation(end)}, difference {end['difference']:,} | {states}"
+
+
+def _equation(end: Mapping[str, Any]) -> str:
     return (
-        f"{counted} | gateway: accepted {end['accepted']:,} = delivered {end['delivered']:,} + queued {end['queued']:,}"
-        f" + dropped {end['dropped']:,}, difference {end['difference']:,} | {states}"
+        f"accepted {end['accepted']:,} = delivered {end['delivered']:,} + queued {end['queued']:,}"
+        f" + dropped {end['dropped']:,}"
     )
 
 

@@ -76,7 +76,15 @@ class Mosquitto:
 
     async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
         """Publish one message with `mosquitto_pub`; returns when the broker has acknowledged it."""
-        command: list[str | Path] = ["mosquitto_pub", *self.arguments(), "-t", topic, "-q", str(qos), "-s" if payload else "-n"]
+        command: list[str | Path] = [
+            "mosquitto_pub",
+            *self.arguments(),
+            "-t",
+            topic,
+            "-q",
+            str(qos),
+            "-s" if payload else "-n",
+        ]
         if retain:
             command.append("-r")
         process = await asyncio.create_subprocess_exec(

@@ -70,6 +70,8 @@ class Block:
     marks: list[tuple[int, int]] = field(default_factory=list)
     """Messages (subscription, sequence number) that are acknowledged with it."""
     received: int = 0
+    mended: bool = False
+    """Fetched to fill a gap: what comes after it may hold some of it once more."""
 
 
 Entry: TypeAlias = Arrival | Hole | Interruption | Block

@@ -4,7 +4,7 @@
 which decide on their own when to reconnect. The steps are taken one by one instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from asyncua import Client, ua
@@ -25,6 +25,28 @@ class Resume:
     nonce: bytes | None
     session_timeout_seconds: float
     """As granted when it was created; not told again when it is picked up."""
+    policy_id: str | None = None
+    """The token policy it was logged in by: a server may offer the same one under several names, and refuse a change."""
+
+    def to_json(self) -> dict[str, object]:
+        """For a file; `from_json` reads it."""
+        return {
+            "token": self.token.to_string(),
+            "nonce": None if self.nonce is None else self.nonce.hex(),
+            "session_timeout_seconds": self.session_timeout_seconds,
+            "policy_id": self.policy_id,
+        }
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, object]) -> "Resume":
+        """Raises KeyError, ValueError or TypeError if that is not what was written."""
+        nonce, policy_id = written["nonce"], written["policy_id"]
+        return cls(
+            ua.NodeId.from_string(str(written["token"])),
+            None if nonce is None else bytes.fromhex(str(nonce)),
+            float(str(written["session_timeout_seconds"])),
+            None if policy_id is None else str(policy_id),
+        )
 
 
 class PlainClient(Client):
@@ -40,6 +62,8 @@ class PlainClient(Client):
         self.description = name
         self.product_uri = "urn:plantgate"
         self.application_uri = application_uri
+        self._token_type = endpoints.user_token(settings.user)
+        self._adopted_policy_id: str | None = None
         self.session_timeout = round(settings.session_timeout_seconds * 1000)
         self.secure_channel_timeout = round(settings.channel_lifetime_seconds * 1000)
 
@@ -55,7 +79,10 @@ class PlainClient(Client):
 
     def server_policy(self, token_type: ua.UserTokenType) -> ua.UserTokenPolicy:
         """The strongest token policy offered for this kind of user; raises `endpoints.NotOffered`."""
-        return endpoints.choose_token(self._policy_ids, token_type, self.security_policy.URI)
+        chosen = endpoints.choose_token(self._policy_ids, token_type, self.security_policy.URI)
+        if self._adopted_policy_id is not None:
+            chosen.PolicyId = self._adopted_policy_id
+        return chosen
 
     def expect(self, offers: Sequence[ua.UserTokenPolicy]) -> None:
         """Take the token policies from the endpoint: CreateSession, which would tell them, is going to be skipped."""
@@ -63,21 +90,25 @@ class PlainClient(Client):
 
     async def log_in(self) -> None:
         """ActivateSession with what the user was set to."""
+        self._adopted_policy_id = self._adopted_policy_id or self.server_policy(self._token_type).PolicyId
         await self.activate_session(username=self._username, password=self._password, certificate=self.user_certificate)
 
     def adopt(self, resume: Resume) -> None:
         """Take over a session that exists at the server; `log_in` then picks it up."""
         self.uaclient.session.restore_authentication_token(resume.token)
+        self._adopted_policy_id = resume.policy_id
         self._server_nonce = resume.nonce  # type: ignore[assignment]  # asyncua infers the type from its default
 
     def forget(self) -> None:
         """Go back to having no session."""
         self.uaclient.session.reset_authentication_token()
         self._server_nonce = None
+        self._adopted_policy_id = None
 
-    def resume_point(self) -> tuple[ua.NodeId, bytes | None]:
-        """The session's token, and the server's last nonce, which the next ActivateSession must sign."""
-        return self.uaclient.session.authentication_token, self._server_nonce
+    def resume_point(self, session_timeout_seconds: float) -> Resume:
+        """The session as it stands: the server's last nonce is what the next ActivateSession must sign."""
+        token = self.uaclient.session.authentication_token
+        return Resume(token, self._server_nonce, session_timeout_seconds, self._adopted_policy_id)
 
     def drop(self) -> None:
         """Leave without a word; the session stays at the server."""

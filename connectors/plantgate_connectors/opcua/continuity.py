@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from asyncua import ua
-from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary
 
 from plantgate.sdk import Batch, Context, Value
 from plantgate_connectors.opcua import ledger
@@ -132,13 +130,7 @@ class Continuity:
     async def keep_session(self, resume: Resume) -> None:
         """Write down how to pick the session up. Whoever holds the token can act in it: the file is ours alone."""
         self.resume = resume
-        nonce = resume.nonce.hex() if resume.nonce is not None else None
-        content = {
-            "token": nodeid_to_binary(resume.token).hex(),
-            "nonce": nonce,
-            "timeout": resume.session_timeout_seconds,
-        }
-        await asyncio.to_thread(_write, self.context.folder / "session.json", content)
+        await asyncio.to_thread(_write, self.context.folder / "session.json", resume.to_json())
 
     def forget_session(self) -> None:
         """It was closed: there is nothing to pick up."""
@@ -224,10 +216,6 @@ def _write(path: Path, content: object) -> None:
 def _read_resume(path: Path) -> Resume | None:
     written = _read(path)
     try:
-        if written is None:
-            return None
-        nonce = written["nonce"]
-        token = nodeid_from_binary(Buffer(bytes.fromhex(written["token"])))
-        return Resume(token, None if nonce is None else bytes.fromhex(nonce), float(written["timeout"]))
+        return None if written is None else Resume.from_json(written)
     except (KeyError, TypeError, ValueError, ua.UaError):
         return None

@@ -152,7 +152,7 @@ def _identity(settings: OpcUaSettings, context: Context, store: Store, applicati
     try:
         if security.certificate is not None and security.private_key is not None:
             return _loaded(security.certificate, security.private_key, security.private_key_password)
-        return store.identity(application_uri)
+        return store.identity(application_uri, context.clock.now())
     except (ValueError, OSError) as error:
         raise person_needed(context, f"our own certificate cannot be used: {error}") from error
 

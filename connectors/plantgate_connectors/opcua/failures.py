@@ -11,6 +11,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from cryptography.exceptions import InvalidSignature
 
 from plantgate.sdk import Context, Unavailable
+from plantgate_connectors.opcua.bounds import MalformedNotification
 
 SECURITY_PAUSE_SECONDS: Final = 30.0
 """Between attempts that only a person can make succeed; short enough that one who moves a file sees it work."""
@@ -70,7 +71,7 @@ def translated(context: Context, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ua.UaError, InvalidSignature, LibraryInvalidSignature, *MALFORMED) as error:
+    except (OSError, ua.UaError, InvalidSignature, LibraryInvalidSignature, MalformedNotification, *MALFORMED) as error:
         sentence, pause = explain(error)
         raise Unavailable(f"{context.connection}: cannot {doing}: {sentence}", retry_after_seconds=pause) from error
 
@@ -89,7 +90,7 @@ def explain(error: BaseException) -> tuple[str, float | None]:
             return "the server could not prove that it holds the key of its certificate", SECURITY_PAUSE_SECONDS
         case OSError():
             return (error.strerror or str(error) or type(error).__name__).rstrip("."), None
-        case ua.UaError():
+        case ua.UaError() | MalformedNotification():
             return f"the server's answer is not valid: {_short(error)}", None
         case _:
             return f"the server's answer cannot be decoded: {type(error).__name__}: {_short(error)}", None

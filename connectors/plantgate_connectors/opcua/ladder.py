@@ -5,6 +5,7 @@ is asked for its missed messages (Republish); for what does not, new items are m
 where the server keeps it. Each rung that fails leads to the next, and every interruption leaves a gap record.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -50,6 +51,7 @@ async def _pick_up(session: Session, continuity: Continuity, inbox: Inbox, cause
             await _compare(session, continuity, id_)
         subscription = continuity.subscriptions[id_]
         subscription.outage = cause
+        subscription.heard = asyncio.get_running_loop().time()
         missed = [number for number in available if 0 < (number - subscription.received) % SEQUENCE_MAX < _HALF]
         if missed:
             missed.sort(key=lambda number: (number - subscription.received) % SEQUENCE_MAX)

@@ -98,7 +98,7 @@ class Mender:
     async def _fill(self, gap: Interruption) -> Block:
         """What can be had of the stretch, and a gap record for it. Everything before it has been given."""
         await self._first_values(gap)
-        block = Block()
+        block = Block(mended=True)
         if gap.refresh:
             await self._read_present(gap, block)
         self._continuity.expect_repeats(gap.handles)
@@ -174,7 +174,6 @@ class Mender:
             gap.until[handle] = (time, value, quality)
             if not _same(self._continuity.last.get(handle), (time, value, quality)):
                 _append(block.columns, handle, time, value, quality)
-                self._continuity.repeats.setdefault(handle, {})[time] = value
 
     async def _read(self, handles: Sequence[int]) -> list[tuple[int, tuple[int | None, Value, int]]]:
         parameters = ua.ReadParameters()
@@ -238,13 +237,11 @@ class Mender:
         start = self._continuity.last[handle][0]
         end = gap.until[handle][0] if handle in gap.until else None
         columns = history.columns
-        repeats = self._continuity.repeats.setdefault(handle, {})
         taken = 0
         for time, value, quality in zip(columns.times, columns.values, columns.qualities, strict=True):
             if time is None or (start is not None and time <= start) or (end is not None and time >= end):
                 continue
             _append(into, handle, time, value, quality & ~_HISTORIAN_BITS)
-            repeats[time] = value
             taken += 1
         self._continuity.context.standing.count("recovered_from_history", taken)
         return taken

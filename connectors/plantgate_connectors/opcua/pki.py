@@ -106,24 +106,24 @@ class Store:
             _write(path, der)
         return path
 
-    def identity(self, application_uri: str) -> Identity:
-        """Our own certificate for this application URI, made if it is not there yet.
+    def identity(self, application_uri: str, now: int) -> Identity:
+        """Our own certificate for this application URI, made (valid from `now`, ns UTC) if it is not there yet.
 
         Blocks for a second or so when it makes one: call it in a thread. Raises ValueError if files are damaged.
         """
         home = self.folder / "own" / _slug(application_uri)
         if not (home / "certificate.der").exists():
-            self._make_identity(home, application_uri)
+            self._make_identity(home, application_uri, datetime.fromtimestamp(now / 1e9, UTC))
         return load_identity(home / "certificate.der", home / "private_key.pem", None)
 
-    def _make_identity(self, home: Path, application_uri: str) -> None:
+    def _make_identity(self, home: Path, application_uri: str, now: datetime) -> None:
         """Both files appear together or not at all: two connections may be doing this at once."""
         home.parent.mkdir(parents=True, exist_ok=True)
         home.parent.chmod(0o700)
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=home.parent))
         try:
             key = generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
-            certificate = self_signed(key, application_uri, datetime.now(UTC))
+            certificate = self_signed(key, application_uri, now)
             _write(fresh / "certificate.der", certificate.public_bytes(serialization.Encoding.DER))
             _write(
                 fresh / "private_key.pem",

@@ -6,11 +6,14 @@ from typing import Any, Final, cast
 
 from asyncua import ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import uatcp_to_binary
 from asyncua.ua.uaerrors import BadTcpMessageTooLarge
 
+from plantgate_connectors.opcua.bounds import MalformedNotification, Walk, skip_extension_object
 from plantgate_connectors.opcua.settings import Limits
 
+_MESSAGE: Final = cast("ua.MessageType", ua.MessageType.SecureMessage)
 CHUNK_BYTES: Final = 65_535
 """Largest chunk we offer to take; what every server can make (OPC 10000-6, 7.1.2.3 asks for 8,192 at least)."""
 
@@ -49,6 +52,14 @@ class BoundedProtocol(UASocketProtocol):
         """Tell those who wait why."""
         super().connection_lost(exc or cast("Exception | None", self.ended_by))
 
+    async def send_request(
+        self, request: Any, timeout: float | None = None, message_type: ua.MessageType = _MESSAGE
+    ) -> Buffer:
+        """Walk every answer for its bounds before asyncua decodes it, which trusts what lengths it is told."""
+        body = await super().send_request(request, timeout, message_type)
+        check_bounds(body, type(request).__name__)
+        return body
+
     async def send_hello(self, url: str, max_messagesize: int = 0, max_chunkcount: int = 0) -> ua.Acknowledge:
         """Offer our limits; afterwards the server's count for what we send, ours for what we take."""
         hello = ua.Hello()
@@ -67,6 +78,19 @@ class BoundedProtocol(UASocketProtocol):
         limits.max_chunk_count = self._caps.chunks_max
         limits.max_message_size = self._caps.message_bytes_max
         return acknowledged
+
+
+def check_bounds(body: Buffer, request: str) -> None:
+    """Raise `MalformedNotification` unless this answers `request` ("ReadRequest") and its lengths and counts can be true.
+
+    A response begins with its type's id and can so be walked as if it stood in an extension object.
+    """
+    content = bytes(body)
+    expected = getattr(ua.ObjectIds, f"{request.removesuffix('Request')}Response_Encoding_DefaultBinary", 0)
+    if content[:4] != b"\x01\x00" + expected.to_bytes(2, "little"):
+        raise MalformedNotification(f"the answer to a {request} is of another type", 0)
+    wrapped = content[:4] + b"\x01" + len(content).to_bytes(4, "little") + content
+    skip_extension_object(Walk(wrapped, len(wrapped), inside=True), 0)
 
 
 class BoundedUaClient(UaClient):

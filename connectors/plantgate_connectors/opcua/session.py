@@ -78,7 +78,7 @@ class Session:
 
     def resume(self) -> Resume:
         """What the next session needs in order to pick this one up."""
-        return Resume(*self._client.resume_point(), self.session_timeout_seconds)
+        return self._client.resume_point(self.session_timeout_seconds)
 
     async def read_namespaces(self) -> list[str]:
         """The namespace array as it is now; also kept in `namespaces`. Raises `Unavailable`."""

@@ -185,8 +185,8 @@ class Limits(Settings):
 
     message_bytes_max: Bytes = 4 * 2**20
     """Largest message taken from the server. A longer one ends the session with a reason."""
-    chunks_max: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Most chunks in one message."""
+    chunks_max: Annotated[int, Field(ge=1, le=65_536)] = 80
+    """Most chunks in one message; one has 64 KiB at most, usually 8 KiB at least."""
     array_elements_max: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
     """Most elements of one array value."""
     browse_nodes_max: Annotated[int, Field(ge=1, le=5_000_000)] = 200_000

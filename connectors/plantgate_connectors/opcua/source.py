@@ -94,7 +94,7 @@ class OpcUaSource:
             whole.gaps += block.gaps
             whole.marks += block.marks
             whole.received = whole.received or block.received
-            self._append(block.columns, batch)
+            self._append(block, batch)
         if not (len(batch) or whole.gaps or whole.marks):
             return None
         batch.gaps = tuple(whole.gaps)
@@ -183,7 +183,8 @@ class OpcUaSource:
         )
         return Gap(tuple(tags[handle] for handle in entry.handles), since, None, entry.cause, 0, values)
 
-    def _append(self, columns: Columns, batch: Batch) -> None:
+    def _append(self, block: Block, batch: Batch) -> None:
+        columns = block.columns
         handles = columns.handles
         if not handles:
             return
@@ -191,7 +192,10 @@ class OpcUaSource:
         if max(handles) >= len(items.tags):
             columns = _without(columns, [row for row, handle in enumerate(handles) if handle >= len(items.tags)])
             self._context.standing.count("unknown_handles")
-        if continuity.repeats:
+        if block.mended:
+            for handle, time, value in zip(handles, columns.times, columns.values, strict=True):
+                continuity.repeats.setdefault(handle, {})[time] = value
+        elif continuity.repeats:
             columns = self._without_repeats(columns)
         handles = columns.handles
         continuity.last.update(
@@ -292,6 +296,8 @@ async def opcua_source(settings: OpcUaSettings, context: Context, memory: Memory
             context.log.warning("cannot be had as things are", problem=str(problem))
         publisher = Publisher(session.client, inbox, outstanding=settings.publish_requests, clock=context.clock)
         await go_on(session, continuity, inbox)
+        if continuity.subscriptions:
+            publisher.start()
         await alarms.adopt(continuity.items)
         reconciler = Reconciler(session, settings, continuity, inbox, publisher, alarms, resolution)
         mender = Mender(session, settings, continuity, inbox, values.plain)

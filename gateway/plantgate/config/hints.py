@@ -55,8 +55,6 @@ def quantity(nouns: list[str], name: str, written: object) -> str:
         return f'; write it in quotes: "{str(written).lower() if isinstance(written, bool) else written}"'
     if "a list" in nouns and isinstance(written, dict):
         return "; each member begins with `- `"
-    if "`name: value` lines" in nouns and isinstance(written, list):
-        return "; write the names without `- `"
     return ""
 
 

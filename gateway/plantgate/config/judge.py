@@ -77,7 +77,8 @@ class _Reports:
                 unions[trail[: arm[0]]][arm[1]].append((trail, report))
         for place, arms in unions.items():
             alone += self._one_arm(place, arms)
-        guessed = {self._guess(trail) for trail, report in alone if report["type"] == "extra_forbidden"}
+        unknown = [trail for trail, report in alone if report["type"] == "extra_forbidden"]
+        guessed = {guess for trail in unknown for guess in self._guesses(trail)}
         for trail, report in alone:
             if report["type"] != "missing" or trail not in guessed:
                 self._say(trail, report)
@@ -109,10 +110,18 @@ class _Reports:
         if meant:
             return min(meant, key=len)
         nouns = [noun for found in arms.values() for _, report in found if (noun := expects(report))]
-        self._blame(place, wrong_kind(nouns, _name(self._base + place), self._at(place)))
+        self._wrong_kind(place, nouns)
         return []
 
+    def _wrong_kind(self, trail: Trail, nouns: list[str]) -> None:
+        field = field_at(self._model, trail)
+        needed = field is not None and field.is_required()
+        names = self._names(trail)
+        there_are = f"; its settings are {', '.join(names[:6])}{', …' if len(names) > 6 else ''}" if names else ""
+        self._blame(trail, wrong_kind(nouns, _name(self._base + trail), self._at(trail), needed=needed) + there_are)
+
     def _say(self, trail: Trail, report: Report) -> None:
+        key = report["loc"][-1:] == ("[key]",)
         match report["type"]:
             case "extra_forbidden":
                 self._unknown(trail)
@@ -121,8 +130,9 @@ class _Reports:
             case "value_error" | "assertion_error":
                 for line in str(report["ctx"]["error"]).split("\n"):
                     self._own_words(trail, line)
+            case _ if (noun := expects(report)) and report["type"] != "int_from_float" and not key:
+                self._wrong_kind(trail, [noun])
             case _:
-                key = report["loc"][-1:] == ("[key]",)
                 written = trail[-1] if key else self._at(trail)
                 self._blame(trail, sentence(report, _name(self._base + trail), written), key=key)
 
@@ -150,7 +160,7 @@ class _Reports:
     def _missing(self, trail: Trail) -> None:
         field = field_at(self._model, trail)
         about = " ".join((field.description or "").split()) if field else ""
-        first = re.split(r"(?<=[.;:])\s", about, maxsplit=1)[0].rstrip(".;:")
+        first = re.split(r"(?<=[.;])\s", about, maxsplit=1)[0].rstrip(".;")
         self._blame(trail[:-1], f"`{trail[-1]}` is missing{f': {first[:1].lower()}{first[1:]}' if first else ''}")
 
     def _own_words(self, trail: Trail, line: str) -> None:
@@ -159,6 +169,7 @@ class _Reports:
             place = Place(int(match[2]), int(match[3] or 1))
             self._judge.problems.append(Problem(file, place, (), match[4]))
             return
+        line = line.replace(f"{self._judge.folder}/", "")
         if match := _AT_A_SETTING.fullmatch(line):
             inner = tuple(_steps(match[1]))
             if self._exists(trail + inner):
@@ -176,9 +187,11 @@ class _Reports:
     def _blame(self, trail: Trail, text: str, *, key: bool = False) -> None:
         self._judge.blame(self._base + trail, text, key=key)
 
-    def _guess(self, trail: Trail) -> Trail:
-        """The setting that an unknown one was probably meant to be."""
-        return (*trail[:-1], nearest(str(trail[-1]), self._names(trail[:-1])) or "")
+    def _guesses(self, trail: Trail) -> Iterable[Trail]:
+        """The settings that an unknown one was probably meant to be: of a like name, or of that name further up."""
+        yield (*trail[:-1], nearest(str(trail[-1]), self._names(trail[:-1])) or "")
+        for up in range(len(trail) - 1):
+            yield (*trail[:up], trail[-1])
 
     def _names(self, trail: Trail) -> list[str]:
         return [name for model in models_at(self._model, trail) for name in spelled(model)]

@@ -36,7 +36,9 @@ def _one_or_more(written: object) -> object:
     # A tuple, not a list: what a before-validator returns is judged as Python, where strict refuses list for tuple.
     if isinstance(written, str):
         return (written,)
-    return tuple(written) if isinstance(written, list) else written
+    if isinstance(written, list | tuple):
+        return tuple(written)
+    raise ValueError("expected the name of a connection, or a list of names")
 
 
 def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:

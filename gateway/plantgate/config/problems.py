@@ -56,7 +56,11 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 def nearest(written: str, known: Iterable[str]) -> str | None:
     """The known word most like the written one, if one is like enough."""
     words = {word.lower().replace("-", "_"): word for word in known}
-    close = get_close_matches(written.lower().replace("-", "_"), list(words), n=1, cutoff=0.6)
+    plain = written.lower().replace("-", "_")
+    for word, spelled in words.items():
+        if sorted(word.split("_")) == sorted(plain.split("_")):
+            return spelled
+    close = get_close_matches(plain, list(words), n=1, cutoff=0.6)
     return words[close[0]] if close else None
 
 

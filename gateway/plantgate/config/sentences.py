@@ -50,11 +50,11 @@ def expects(report: Report) -> str | None:
     return _NOUNS.get(report["type"])
 
 
-def wrong_kind(nouns: list[str], name: str, written: object) -> str:
+def wrong_kind(nouns: list[str], name: str, written: object, *, needed: bool = False) -> str:
     """The value is of the wrong kind; `name` is the setting's, `written` what stands in the file."""
     wanted = " or ".join(dict.fromkeys(nouns))
     if written is None:
-        return f"has no value; write {wanted}, or remove the line"
+        return f"has no value; write {wanted}{'' if needed else ', or remove the line'}"
     text = "the text " if isinstance(written, str) and "text" not in nouns else ""
     return f"expected {wanted}, not {text}{shown(name, written)}{quantity(nouns, name, written)}"
 
@@ -142,5 +142,9 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any], str, object], str]]] = 
     "string_pattern_mismatch": _pattern,
     "finite_number": lambda context, name, written: "must be a finite number",
     "int_parsing_size": lambda context, name, written: "is a number of too many digits",
-    "int_from_float": lambda context, name, written: f"expected a whole number, not {shown(name, written)}",
+    "int_from_float": lambda context, name, written: (
+        f"expected a whole number; write {written:.0f}"
+        if isinstance(written, float) and written.is_integer()
+        else f"expected a whole number, not {shown(name, written)}"
+    ),
 }

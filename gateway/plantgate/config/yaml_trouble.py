@@ -5,14 +5,16 @@ from typing import Any, Final
 
 _INDENTATION: Final = "the indentation does not fit the lines above"
 _QUOTE: Final = (
-    "after the closing quote nothing may follow; quote the whole text, in the other kind of quotes if needed"
+    "after the closing quote nothing may follow; quote the whole text, or look for a quote above that is not closed"
 )
 _ESCAPE: Final = "in double quotes a backslash is written \\\\; in single quotes it is just \\"
 
 # A part of what libyaml says, or PyYAML's own parser where its words differ, and what it means to an operator.
 _MEANINGS: Final = (
-    ("could not find expected ':'", "the line above has no `name: value`: a colon and a space are missing"),
-    ("expected '-' indicator", "this does not fit the list above; each of its members begins with `- `"),
+    (
+        "expected '-' indicator",
+        "this does not fit the list above: begin it with `- `, or indent it like the name that the list belongs to",
+    ),
     ("entries are not allowed", "a list cannot begin here; put `- ` on a line of its own, below the name"),
     ("expected key", _INDENTATION),
     ("block end", _INDENTATION),
@@ -23,7 +25,7 @@ _MEANINGS: Final = (
     ("alphabetic or numeric", "text that begins with * or & needs quotes"),
     ("tag handle", "text that begins with ! needs quotes"),
     ("'>'", "text that begins with ! needs quotes"),
-    ("document start", "the text ended above; this line is indented differently from the first"),
+    ("document start", "indented less than the first line; all names at the top begin in the same column"),
     ("mapping keys are not allowed", "a `?` that cannot be here; quote it if it is text"),
     ("incompatible YAML", "a plant file is read as YAML 1.2; remove the %YAML line"),
     ("line break", "after | or > nothing may follow in the line; quote the text if it is one line"),
@@ -43,6 +45,8 @@ def sentence(error: Any, text: str) -> tuple[str, int, int]:
 
     if "mapping values are not allowed" in said:
         return _stray_colon(lines, mark.line, mark.column)
+    if "could not find expected ':'" in said:
+        return "this line has no colon; a setting is written `name: value`", opened.line + 1, opened.column + 1
     if "expected ',' or" in said:
         if re.search(r"\$$", here[: mark.column]) or re.search(r"\$\{(file|env)$", here[: mark.column]):
             return 'a reference in { } or [ ] needs quotes: "${file:...}"', *at
@@ -54,6 +58,8 @@ def sentence(error: Any, text: str) -> tuple[str, int, int]:
         return "a tab in the indentation; YAML indents with spaces", *at
     if "cannot start any token" in said:
         return f"text that begins with {here[mark.column]} needs quotes", *at
+    if "expected key" in said and here[mark.column : mark.column + 1] == ":":
+        return "the name before the colon is missing", *at
     if ("expected key" in said or "block end" in said) and here[: mark.column].rstrip().endswith(("'", '"')):
         return _QUOTE, *at
     if "directive" in said:

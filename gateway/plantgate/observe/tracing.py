@@ -14,8 +14,8 @@ def no_span(name: str, attributes: dict[str, str | int]) -> AbstractContextManag
 
 
 @contextmanager
-def tracing(endpoint: str, plant: str, version: str) -> Iterator[Span]:
-    """Send spans to an OTLP/HTTP collector (for example ``http://otel:4318/v1/traces``) until the block ends.
+def tracing(endpoint: str, ratio: float, plant: str, version: str) -> Iterator[Span]:
+    """Send the share `ratio` (0..1) of spans to an OTLP/HTTP collector (``http://otel:4318/v1/traces``).
 
     Export runs on the SDK's own thread with a bounded queue; a collector that is away costs spans, not samples.
     Raises `ImportError` with the remedy when the extra ``plantgate[tracing]`` is not installed.
@@ -25,10 +25,12 @@ def tracing(endpoint: str, plant: str, version: str) -> Iterator[Span]:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
     except ImportError as error:
         raise ImportError("tracing needs the extra plantgate[tracing]; install it or remove `tracing`") from error
     provider = TracerProvider(
-        resource=Resource.create({"service.name": "plantgate", "service.version": version, "plantgate.plant": plant})
+        sampler=TraceIdRatioBased(ratio),
+        resource=Resource.create({"service.name": "plantgate", "service.version": version, "plantgate.plant": plant}),
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     tracer = provider.get_tracer("plantgate", version)

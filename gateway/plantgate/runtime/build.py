@@ -1,7 +1,5 @@
 """From the plant file to the parts that run; knows every room, and only `gateway` and the command line know it."""
 
-from contextlib import AsyncExitStack
-
 import structlog
 
 from plantgate.config.model import Plant
@@ -35,8 +33,8 @@ def use_of(plant: Plant, connection: str, flow: str, clock: Clock) -> Use:
     return Use(connection, entry.connector(entry.settings, context), context)
 
 
-async def flow_line(plant: Plant, name: str, stack: AsyncExitStack, *, clock: Clock, tap: Tap, span: Span) -> FlowLine:
-    """One flow of the plant, its outbox open until `stack` closes, its sessions not yet begun.
+async def flow_line(plant: Plant, name: str, *, clock: Clock, tap: Tap, span: Span) -> FlowLine:
+    """One flow of the plant, its outbox open, its sessions not yet begun.
 
     Raises `GatewayError` or `OSError` if the outbox cannot be opened.
     """
@@ -47,11 +45,12 @@ async def flow_line(plant: Plant, name: str, stack: AsyncExitStack, *, clock: Cl
         age_max_seconds=flow.outbox.age_max_seconds,
         when_full=WhenFull(flow.outbox.when_full.value),
     )
-    outbox = await stack.enter_async_context(
-        Outbox.open(plant.outbox_folder(name), name, destinations=flow.destinations, limits=limits, clock=clock)
-    )
+    outbox = await Outbox.open(plant.outbox_folder(name), flow.destinations, limits=limits, clock=clock)
     for sentence in outbox.recovered:
         log.warning("outbox recovered", found=sentence)
+    for gone in outbox.unclaimed:
+        log.warning("destination is no longer in the plant file; what was queued for it is released", destination=gone)
+        await outbox.release(gone)
     return FlowLine(
         name,
         [use_of(plant, connection, name, clock) for connection in flow.sources],

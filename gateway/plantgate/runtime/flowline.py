@@ -15,7 +15,7 @@ from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
 from plantgate.runtime.rate import Rate
 from plantgate.runtime.supervisor import Phase, Session, keep_running
-from plantgate.sdk import Accept, Backoff, Batch, Connector, Context, Rejected, Settings, State
+from plantgate.sdk import Accept, Backoff, Batch, Connector, Context, GatewayError, Rejected, Settings, State
 from plantgate.store.outbox import Outbox
 
 RECONNECT: Final = Backoff(first_seconds=0.5, most_seconds=30.0)
@@ -138,6 +138,19 @@ class FlowLine:
             destinations=destinations,
             outbox=OutboxStatus(bytes=self.outbox.bytes, bytes_max=self.outbox.bytes_max),
         )
+
+    def failure(self) -> str | None:
+        """Why its outbox can no longer be used; None while it can."""
+        try:
+            self.outbox.refuse_if_over()
+        except GatewayError as error:
+            return str(error)
+        return None
+
+    @property
+    def sinks(self) -> list[Use]:
+        """The uses it writes through."""
+        return [delivery.use for delivery in self.deliveries]
 
     @property
     def finished(self) -> bool:

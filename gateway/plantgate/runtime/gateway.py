@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 from plantgate import __version__
 from plantgate.config.model import Plant
@@ -35,7 +34,6 @@ class Gateway:
         self._supervisor = supervisor
         self._clock, self._log, self._tap, self._span, self._stalls = clock, log, tap, span, stalls
         self._flows: dict[str, FlowLine] = {}
-        self._stores: dict[str, AsyncExitStack] = {}
         self._failed: dict[str, str] = {}
         self._started = clock.now()
         self._applying = asyncio.Lock()
@@ -58,10 +56,23 @@ class Gateway:
         """End every flow, sources before sinks over the whole plant, then close the outboxes."""
         names = [service for line in self._flows.values() for service, _, _ in line.services()]
         await self._supervisor.end(tuple(names))
-        for store in self._stores.values():
-            await store.aclose()
+        for line in self._flows.values():
+            await line.outbox.close()
         self._flows.clear()
-        self._stores.clear()
+
+    async def mend(self) -> None:
+        """Open anew what failed: an outbox whose disk gave an error (it recovers what it held), a flow that did not start."""
+        async with self._applying:
+            assert self.plant is not None
+            for name, line in tuple(self._flows.items()):
+                if (failure := line.failure()) is not None:
+                    self._log.error("outbox failed, opening it again", flow=name, reason=failure)
+                    await self._end(name)
+                    self._failed[name] = f"flow {name}: {failure}"
+            for name in tuple(self._failed):
+                del self._failed[name]
+                await self._start(name, self.plant)
+            self.problem = "; ".join(self._failed.values()) or self.problem
 
     @property
     def finished(self) -> bool:
@@ -96,21 +107,20 @@ class Gateway:
         )
 
     async def _start(self, name: str, plant: Plant) -> None:
-        store = AsyncExitStack()
         try:
-            line = await flow_line(plant, name, store, clock=self._clock, tap=self._tap, span=self._span)
+            line = await flow_line(plant, name, clock=self._clock, tap=self._tap, span=self._span)
         except (GatewayError, OSError) as error:
             self._failed[name] = f"flow {name} does not run: {error}"
             self._log.error("flow does not run", flow=name, reason=str(error))
             return
-        self._flows[name], self._stores[name] = line, store
+        self._flows[name] = line
         for service, phase, session in line.services():
             self._supervisor.start(service, phase, session)
 
     async def _end(self, name: str) -> None:
         if (line := self._flows.pop(name, None)) is not None:
             await self._supervisor.end(tuple(service for service, _, _ in line.services()))
-            await self._stores.pop(name).aclose()
+            await line.outbox.close()
 
 
 def _use_status(use: Use, flow: str, role: str) -> UseStatus:

@@ -22,7 +22,7 @@ from plantgate.flow.stop import Stop
 from plantgate.observe.logging import News, configure_logging
 from plantgate.observe.metrics import metrics_of
 from plantgate.observe.tap import Tap
-from plantgate.observe.tracing import no_span, tracing
+from plantgate.observe.tracing import Span, no_span, tracing
 from plantgate.observe.watchdog import Watchdog
 from plantgate.runtime.gateway import Gateway
 from plantgate.runtime.supervisor import Phase, Supervisor
@@ -35,6 +35,8 @@ ABANDONED: Final = 3
 
 _LOOK_SECONDS: Final = 1.0
 """How often files are looked at for a change."""
+_MEND_LOOKS: Final = 5
+"""Of these looks, every so many-th also tries again what failed."""
 
 
 class _CannotStart(Exception):
@@ -71,7 +73,7 @@ async def _run(plant: Plant, news: News, until_done: bool) -> int:
     }
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
-        span = stack.enter_context(tracing(plant.tracing, plant.plant, __version__)) if plant.tracing else no_span
+        span = stack.enter_context(_traced(plant))
         supervisor = await stack.enter_async_context(Supervisor(graces=graces, log=log))
         gateway = Gateway(supervisor, clock=SystemClock(), log=log, tap=tap, stalls=lambda: watchdog.stalls, span=span)
         started = asyncio.Event()
@@ -92,12 +94,24 @@ async def _run(plant: Plant, news: News, until_done: bool) -> int:
         gc.freeze()  # what was built at start stays: the collector need not walk it again
         log.info("running", flows=len(plant.flows), connections=len(plant.connections))
         try:
-            await _until_asked(gateway, asked, plant.file, until_done, log)
+            await _until_asked(gateway, asked, plant, until_done, log)
         finally:
             log.info("stopping")
             await gateway.close()
     log.info("stopped", abandoned=supervisor.abandoned)
     return ABANDONED if supervisor.abandoned else CLEAN
+
+
+@contextmanager
+def _traced(plant: Plant) -> Iterator[Span]:
+    if plant.tracing is None:
+        yield no_span
+        return
+    try:
+        with tracing(plant.tracing.endpoint, plant.tracing.sample_ratio, plant.plant, __version__) as span:
+            yield span
+    except ImportError as error:
+        raise _CannotStart(str(error)) from error
 
 
 @asynccontextmanager
@@ -147,7 +161,11 @@ async def _signals(log: Log) -> AsyncIterator[_Asked]:
 
 async def _until_asked(gateway: Gateway, asked: _Asked, plant: Plant, until_done: bool, log: Log) -> None:
     known = stamp(plant)
+    looks = 0
     while not await asked.stop.sleep(_LOOK_SECONDS):
+        looks += 1
+        if looks % _MEND_LOOKS == 0:
+            await gateway.mend()
         if until_done and gateway.finished:
             return
         current = gateway.plant or plant

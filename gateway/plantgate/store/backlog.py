@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from plantgate.sdk.sample import Batch, Value
-from plantgate.store.codec import decode
+from plantgate.store.codec import Unreadable, decode
 from plantgate.store.destination import InHand
 from plantgate.store.loss import FULL, TOO_OLD, Loss
 from plantgate.store.reader import JournalWalk
@@ -23,7 +23,7 @@ def lost_between(walk: JournalWalk, begin: Position, end: Position) -> Loss:
         if isinstance(item, Damage):
             loss.add_damage(weight)
         else:
-            loss.add(decode(item.payload))
+            _lose(loss, item)
     return loss
 
 
@@ -39,7 +39,7 @@ def too_old(walk: JournalWalk, begin: Position, end: Position, accepted_before: 
             break
         loss.add_damage(damaged)
         damaged = 0
-        loss.add(decode(item.payload))
+        _lose(loss, item)
         after = item.after
     return after, loss
 
@@ -77,7 +77,11 @@ def shrink(walk: JournalWalk, latest: Batch, done: int, begin: Position, end: Po
         if isinstance(item, Damage):
             loss.add_damage(weight)
             continue
-        batch = decode(item.payload)
+        try:
+            batch = decode(item.payload)
+        except Unreadable:
+            loss.add_damage(item.weight)
+            continue
         loss.gaps += batch.gaps
         received = batch.received
         for tag, value, quality, time in zip(batch.tags, batch.values, batch.qualities, batch.times, strict=True):
@@ -99,6 +103,13 @@ def shrink(walk: JournalWalk, latest: Batch, done: int, begin: Position, end: Po
         sorted(source for source in sources if source >= 0),
         sorted(source + len(latest) for source in sources if source < 0),
     )
+
+
+def _lose(loss: Loss, record: Record) -> None:
+    try:
+        loss.add(decode(record.payload))
+    except Unreadable:
+        loss.add_damage(record.weight)
 
 
 def _between(walk: JournalWalk, begin: Position, end: Position) -> Iterator[tuple[Record | Damage, int]]:

@@ -1,6 +1,6 @@
 """Where a destination is in an outbox, on disk.
 
-``NAME.cursor`` has two sectors, written in turn: a crash in the middle of one leaves the other. Each holds, little-endian:
+``NAME.cursor`` has two sectors, written in turn: a crash in the middle of one leaves the other. Each, little-endian:
 
     0   4   magic ``CUR1``
     4   4   CRC32 of bytes 8..104
@@ -17,8 +17,8 @@
     88  8   of these, already delivered
     96  8   number under which these samples are given (their origin)
 
-``NAME.owed-N`` holds what a destination must still be given before the records of the journal: gaps, and where the backlog
-was shrunk, the newest sample of each tag. A CRC32 and a batch. Written once, whole, before a cursor speaks of it.
+``NAME.owed-N`` holds what a destination must still be given before the records of the journal: gaps, and where the
+backlog was shrunk, the newest sample of each tag. A CRC32 and a batch. Written whole, before a cursor speaks of it.
 """
 
 import struct
@@ -41,6 +41,7 @@ _BODY = struct.Struct("<12Q")
 _CRC = struct.Struct("<I")
 _CURSOR: Final = ".cursor"
 _OWED: Final = ".owed-"
+_NEW: Final = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,15 @@ class CursorFile:
         self._path = path
         self._file = file
         self._generation = generation
+        self._holds = 0
+        """Number of the file of things owed that the cursor speaks of."""
 
     @classmethod
     def create(cls, disk: Disk, directory: Path, name: str, saved: Saved) -> "CursorFile":
         """A durable cursor for a new destination."""
         path = directory / (_stem(name) + _CURSOR)
+        with suppress(FileNotFoundError):  # one that a crash left half made, or that cannot be read any more
+            disk.unlink(path)
         file = disk.open(path, Open.NEW)
         file.allocate(2 * SECTOR)
         cursor = cls(disk, path, file, 0)
@@ -99,7 +104,23 @@ class CursorFile:
         offset = generation % 2 * SECTOR
         file.pwrite(file.pread(SECTOR, offset), offset)
         file.datasync()
-        return cls(disk, path, file, generation), saved
+        cursor = cls(disk, path, file, generation)
+        cursor._holds = saved.owed if saved.owing else 0
+        cursor._forget_owed()
+        return cursor, saved
+
+    def keep(self, saved: Saved, owed: Batch | None = None) -> None:
+        """Durable on return: first what is owed, where it has changed, then the cursor, which speaks of it.
+
+        Raises `OSError`; the files then hold the old state or the new one.
+        """
+        if owed is not None and saved.owing:
+            self._write_owed(saved.owed, owed)
+        self.save(saved)
+        holds = saved.owed if saved.owing else 0
+        if self._holds not in (0, holds):
+            self._disk.unlink(self._owed_path(self._holds))
+        self._holds = holds
 
     def save(self, saved: Saved) -> None:
         """Durable on return. Raises `OSError`; the file holds the old cursor or the new one."""
@@ -124,18 +145,19 @@ class CursorFile:
     def close(self) -> None:
         self._file.close()
 
-    def write_owed(self, number: int, owed: Batch) -> None:
-        """Keep what is owed under a new number; durable on return."""
+    def _write_owed(self, number: int, owed: Batch) -> None:
         content = encode(owed)
         path = self._owed_path(number)
+        new = path.with_name(path.name + _NEW)
         with suppress(FileNotFoundError):  # of a try that failed half way
-            self._disk.unlink(path)
-        file = self._disk.open(path, Open.NEW)
+            self._disk.unlink(new)
+        file = self._disk.open(new, Open.NEW)
         try:
             file.pwrite(_CRC.pack(zlib.crc32(content)) + content, 0)
             file.datasync()
         finally:
             file.close()
+        self._disk.rename(new, path)
         self._disk.sync_directory(path.parent)
 
     def read_owed(self, number: int) -> Batch | None:
@@ -155,18 +177,19 @@ class CursorFile:
         except Unreadable:
             return None
 
-    def forget_owed(self, *, except_for: int) -> None:
-        """Remove files of things owed that no cursor speaks of."""
+    def _forget_owed(self) -> None:
+        """Remove files of things owed that the cursor does not speak of: a crash came between."""
         directory = self._path.parent
         for name in self._disk.names(directory):
-            if name.startswith(self._path.stem + _OWED) and name != self._owed_path(except_for).name:
+            if name.startswith(self._path.stem + _OWED) and name != self._owed_path(self._holds).name:
                 self._disk.unlink(directory / name)
 
     def remove(self) -> None:
         """The destination is gone for good."""
         self.close()
         self._disk.unlink(self._path)
-        self.forget_owed(except_for=0)
+        self._holds = 0
+        self._forget_owed()
         self._disk.sync_directory(self._path.parent)
 
     def _owed_path(self, number: int) -> Path:

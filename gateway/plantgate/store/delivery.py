@@ -73,6 +73,10 @@ class Delivery:
                 destination.confirm(cursor)
                 self._host.settled(destination)
 
+    def end(self) -> None:
+        """Another session begins, or the outbox closes: what is in hand will be given again."""
+        self._reader.close()
+
     def _refuse_if_over(self) -> None:
         self._host.refuse_if_over()
         if self._destination.session != self._session:

@@ -1,8 +1,8 @@
 """What one destination has been given, has confirmed and is owed: the counting, without the disk.
 
-Everything before `position` is settled: delivered or dropped, each counted where it happens. What has been given and not
-confirmed is *in hand*. A limit may overtake what is in hand: it is then counted as dropped, and counted back when the
-confirmation comes after all.
+Everything before `position` is settled: delivered or dropped, each counted where it happens. What has been given and
+not confirmed is *in hand*. A limit may overtake what is in hand: it is then counted as dropped, and counted back when
+the confirmation comes after all.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Protocol
 from plantgate.sdk.sample import Batch, Cursor, Gap
 from plantgate.store.cursor import CursorFile, Saved
 from plantgate.store.loss import DAMAGED, Loss, merged
-from plantgate.store.record import Position
+from plantgate.store.record import START, Position
 
 
 class Kept(Protocol):
@@ -69,7 +69,7 @@ class Destination:
     gaps_told: int = 0
     latest_done: int = 0
     in_hand: deque[InHand] = field(default_factory=deque)
-    given: Position = Position(0, 0)
+    given: Position = START
     """Behind the last record given in this session."""
     gaps_given: int = 0
     latest_given: int = 0
@@ -78,13 +78,15 @@ class Destination:
     """Held while in hand and position change together with something that waits for the disk."""
     resolved: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while nothing in hand is overtaken: only then is it known how large the gap is."""
-    durable: Position = Position(0, 0)
+    durable: Position = START
     """Settled on disk: the records before it may be trimmed."""
     dirty: bool = False
     oldest: int | None = None
     """When the oldest record not confirmed was accepted, ns UTC; None if there is none."""
     _given: int = 0
     _owed_written: int = 0
+    _owed_taken: int = 0
+    """Being written: what changes now is not in it."""
 
     @classmethod
     def restored(cls, name: str, file: CursorFile, saved: Saved) -> "Destination":
@@ -124,6 +126,7 @@ class Destination:
         """What is to be kept in a new file; None if the file that is there still says it."""
         if self.owed_number == self._owed_written:
             return None
+        self._owed_taken = self.owed_number
         return replace(self.latest, gaps=tuple(self.gaps))
 
     def was_saved(self, saved: Saved) -> None:
@@ -192,6 +195,13 @@ class Destination:
         self.given = item.after
         return batch
 
+    def whole_in_hand(self, until: Position) -> Position:
+        """A position at or behind another that cuts no batch in hand in two."""
+        for item in self.in_hand:
+            if not item.latest and item.begin < until.sequence < item.after.sequence:
+                until = item.after
+        return until
+
     # Settling.
 
     def confirm(self, cursor: Cursor) -> None:
@@ -231,7 +241,7 @@ class Destination:
         self.gaps_told += item.gaps
 
     def overtake(self, until: Position, loss: Loss, latest: Batch | None = None, kept: "Kept | None" = None) -> None:
-        """Settle everything up to `until` as dropped, except for what `latest` keeps. Not durable before it is saved."""
+        """Settle everything up to `until` as dropped, except what `latest` keeps. Not durable before it is saved."""
         for item in self.in_hand:
             passed = latest is not None or (not item.latest and item.after.sequence <= until.sequence)
             if passed and item.kept is None:
@@ -264,7 +274,7 @@ class Destination:
                 return
 
     def _change_owed(self) -> None:
-        if self.owed_number == self._owed_written:
+        if self.owed_number in (self._owed_written, self._owed_taken):
             self.owed_number += 1
         self.dirty = True
 

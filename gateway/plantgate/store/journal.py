@@ -136,9 +136,9 @@ class Journal:
         return self._writer.head
 
     @property
-    def segment_starts(self) -> list[int]:
-        """Sequence of the first record of each segment: what `trim` can cut at."""
-        return [segment.start.sequence for segment in self._writer.segments]
+    def segment_starts(self) -> list[Position]:
+        """Where each segment begins: what `trim` can cut at."""
+        return [segment.start for segment in self._writer.segments]
 
     def walk(self) -> JournalWalk:
         """For a thread of the caller's own that reads what is stored."""

@@ -1,6 +1,6 @@
 """What was dropped, added up while it is dropped, and told as gaps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -79,6 +79,6 @@ def _both(first: Gap, second: Gap) -> Gap:
     )
 
 
-def _extreme(choose: "type[min] | type[max]", first: int | None, second: int | None) -> int | None:
+def _extreme(choose: Callable[[list[int]], int], first: int | None, second: int | None) -> int | None:
     known = [time for time in (first, second) if time is not None]
     return choose(known) if known else None

@@ -48,6 +48,7 @@ class JournalWalk:
         self._known: tuple[Segment, ...] = ()
         self._known_of: Segment | None = None
         self._following: Segment | None = None
+        self._same: Segment | None = None
 
     def close(self) -> None:
         """Close the file; the walk can be used again."""
@@ -105,6 +106,9 @@ class JournalWalk:
             walk = self._walk
             assert walk is not None
             following = self._after(walk.segment, segments)
+            if self._same not in (None, walk.segment):
+                self.close()  # an empty segment was made anew under the same name
+                continue
             stop, durable = (head.position, head.offset) if following is None else (following.start, None)
             item = walk.step(stop, durable)
             if item is not None or following is None:
@@ -117,6 +121,7 @@ class JournalWalk:
             index = bisect_right(segments, segment.start.sequence, key=_first)
             self._known, self._known_of = segments, segment
             self._following = segments[index] if index < len(segments) else None
+            self._same = segments[index - 1] if index else None
         return self._following
 
     def _seek(self, sequence: int, segments: tuple[Segment, ...], head: Head) -> Damage | None:
@@ -205,9 +210,9 @@ class Reader:
         self._damage = None
         self.sequence = damage.after
 
-    async def close(self) -> None:
-        """Close the file; what was being fetched is dropped."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self.walk.close)
+    def close(self) -> "asyncio.Future[None]":
+        """Close the file, soon or when awaited."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, self.walk.close)
 
     def _fetch(self, sequence: int, bytes_max: int) -> tuple[int, list[Record] | Damage]:
         return sequence, self.walk.read(sequence, bytes_max)

@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
@@ -300,10 +301,12 @@ class JournalWriter:
             self._active.file.close()
             self._active = None
         header = SegmentHeader(self.journal, self.end, self.clock.now())
-        if self.segments and self.segments[-1].start.sequence == self.end.sequence:
-            # Sealed before it had a record; the new one takes its name.
-            self.disk.unlink(self.segments[-1].path)
-            self.segments = self.segments[:-1]
+        before = self.segments
+        if before and before[-1].start.sequence == self.end.sequence:
+            # Sealed, or left half made by a crash, before it had a record; the new one takes its name.
+            with suppress(FileNotFoundError):
+                self.disk.unlink(before[-1].path)
+            before = before[:-1]
         try:
             segment, file = create(self.disk, self.directory, header, self.limits.segment_bytes)
         except OSError as error:
@@ -314,7 +317,7 @@ class JournalWriter:
                     retry_after_seconds=_RETRY_SECONDS,
                 ) from error
             raise
-        self.segments = (*self.segments, segment)
+        self.segments = (*before, segment)
         self._active = _Active(segment, file, HEADER_SIZE)
         self.head = self.head._replace(offset=HEADER_SIZE)
 

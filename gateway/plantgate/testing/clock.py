@@ -2,7 +2,7 @@
 
 import asyncio
 
-from plantgate.testing.simloop import STARTS_AT, SimLoop
+from plantgate.testing.event_loop import STARTS_AT, SimLoop
 
 
 class WallClock:

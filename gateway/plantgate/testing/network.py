@@ -13,13 +13,15 @@ import asyncio
 import errno
 import itertools
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from plantgate.testing.pipes import Pipe, SimServer, SimTransport, reset_by_peer
+from plantgate.testing.process import Process
 
 if TYPE_CHECKING:
-    from plantgate.testing.simloop import SimLoop
+    from plantgate.testing.event_loop import SimLoop
 
 SYN_SECONDS: Final = 127.0
 """How long connecting to a host that does not answer takes to fail (Linux: six SYN retries)."""
@@ -56,6 +58,8 @@ class Network:
         self._open: dict[int, tuple[SimTransport, SimTransport]] = {}
         self._numbers = itertools.count(1)
         self._free_ports = itertools.count(49152)
+        self.context = Context()
+        """Of everything that happens on the wire: it belongs to no process."""
         self.dialled: list[tuple[float, str, int]] = []
         """Every attempt to connect: when (simulated seconds since the start), host, port."""
 
@@ -98,7 +102,7 @@ class Network:
         link.healed = asyncio.Event()
         for end in itertools.chain.from_iterable(self._of(where)):
             if end.severed and end.outward.lost_bytes:
-                self._loop.call_later(self._random.uniform(0.2, RETRY_SECONDS), end.break_with, reset_by_peer())
+                end.break_later(self._random.uniform(0.2, RETRY_SECONDS), reset_by_peer())
             end.outward.release()
 
     def collapse(self) -> None:
@@ -136,8 +140,8 @@ class Network:
 
         number = next(self._numbers)
         here = ("gateway", next(self._free_ports))
-        client = SimTransport(self._loop, self, number, address, here, address)
-        server = SimTransport(self._loop, self, number, address, address, here)
+        client = SimTransport(self._loop, self, number, address, here, address, copy_context())
+        server = SimTransport(self._loop, self, number, address, address, here, listener.context.copy())
         client.outward, server.outward = Pipe(client, server), Pipe(server, client)
         self._open[number] = (client, server)
         listener.greet(server)
@@ -187,6 +191,15 @@ class Network:
             return [chunk]
         place = self._random.randrange(1, len(chunk))
         return [chunk[:place], chunk[place:]]
+
+    def bereave(self, process: Process) -> None:
+        """A process was killed: its listeners are gone, and its connections are reset."""
+        for server in set(self._listeners.values()):
+            if server.belongs_to(process):
+                server.close()
+        for end in list(itertools.chain.from_iterable(self._open.values())):
+            if end.belongs_to(process):
+                end.abort()
 
     def forget(self, number: int) -> None:
         """Called when both ends of a connection are gone."""

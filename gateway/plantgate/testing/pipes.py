@@ -6,11 +6,14 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
+from plantgate.testing.process import PROCESS, Process
+
 if TYPE_CHECKING:
+    from plantgate.testing.event_loop import SimLoop
     from plantgate.testing.network import Network
-    from plantgate.testing.simloop import SimLoop
 
 WINDOW_BYTES: Final = 128 * 1024
 """How much may be under way or unread in one direction: a sender's and a receiver's socket buffer."""
@@ -71,7 +74,7 @@ class Pipe:
         self._line_free = max(self._line_free, self._loop.time()) + self._network.transfer(address, len(chunk or b""))
         self._next_arrival = max(self._next_arrival, self._line_free + self._network.latency(address))
         self._flying.append(chunk)  # not an argument: timers due at the same instant fire in no promised order
-        self._loop.call_at(self._next_arrival, self._arrive)
+        self._loop.call_at(self._next_arrival, self._arrive, context=self._network.context)
 
     def _vanish(self, chunk: bytes | None) -> None:
         """Nobody acknowledges: the window stays taken until the sender gives up, or hears that it is unknown."""
@@ -79,12 +82,12 @@ class Pipe:
             return
         self.lost_bytes = True
         if self._state() == "cut":
-            self._loop.call_later(RETRANSMIT_SECONDS, self.sender.break_with, _timed_out())
+            self.sender.break_later(RETRANSMIT_SECONDS, _timed_out())
         else:
             self._answer_with_reset()
 
     def _answer_with_reset(self) -> None:
-        self._loop.call_later(self._network.latency(self.sender.address), self.sender.break_with, reset_by_peer())
+        self.sender.break_later(self._network.latency(self.sender.address), reset_by_peer())
 
     def _arrive(self) -> None:
         chunk = self._flying.popleft()
@@ -124,6 +127,7 @@ class SimTransport(asyncio.Transport):
         address: tuple[str, int],
         here: tuple[str, int],
         there: tuple[str, int],
+        context: Context,
     ) -> None:
         super().__init__({"sockname": here, "peername": there, "socket": None})
         self.loop, self.network, self.address = loop, network, address
@@ -132,6 +136,7 @@ class SimTransport(asyncio.Transport):
         self.gone = False
         """``connection_lost`` was called, or will be in the next turn."""
         self._number = number
+        self._context = context  # in which the protocol is called
         self._closing = False
         self._paused_reading = False
         self._paused_writing = False
@@ -141,7 +146,7 @@ class SimTransport(asyncio.Transport):
         """Meet the protocol, in the next turn; done when it has been met."""
         self._protocol = protocol
         met: asyncio.Future[None] = self.loop.create_future()
-        self.loop.call_soon(protocol.connection_made, self)
+        self.loop.call_soon(protocol.connection_made, self, context=self._context)
         self.loop.call_soon(_settle, met)
         return met
 
@@ -151,14 +156,14 @@ class SimTransport(asyncio.Transport):
         """Bytes for the protocol."""
         if not self.gone and not self._closing:
             assert isinstance(self._protocol, asyncio.Protocol)
-            self._protocol.data_received(piece)
+            self._context.run(self._protocol.data_received, piece)
 
     def end_of_stream(self) -> None:
         """The peer closed its side."""
         if self.gone or self._closing:
             return
         assert isinstance(self._protocol, asyncio.Protocol)
-        if not self._protocol.eof_received():
+        if not self._context.run(self._protocol.eof_received):
             self.close()
 
     def pause_reading(self) -> None:
@@ -226,11 +231,19 @@ class SimTransport(asyncio.Transport):
         if not self.gone:
             peer = self._other()
             if not self.severed:
-                self.loop.call_later(self.network.latency(self.address), peer.break_with, reset_by_peer())
+                peer.break_later(self.network.latency(self.address), reset_by_peer())
             self._lose(None)
 
     def is_closing(self) -> bool:
         return self._closing or self.gone
+
+    def belongs_to(self, process: Process) -> bool:
+        """Whether that process opened it, or accepted it."""
+        return self._context.get(PROCESS) is process
+
+    def break_later(self, seconds: float, error: OSError) -> None:
+        """`break_with`, after a while."""
+        self.loop.call_later(seconds, self.break_with, error, context=self.network.context)
 
     def break_with(self, error: OSError) -> None:
         """The connection is lost, with this error."""
@@ -241,7 +254,7 @@ class SimTransport(asyncio.Transport):
             return
         self.gone = True
         self.outward.waiting.clear()
-        self.loop.call_soon(self._protocol.connection_lost, error)
+        self.loop.call_soon(self._protocol.connection_lost, error, context=self._context)
         if self.listener is not None:
             self.loop.call_soon(self.listener.left, self)
         if self._other().gone:
@@ -270,16 +283,21 @@ class SimServer(asyncio.AbstractServer):
         addresses: list[tuple[str, int]],
     ) -> None:
         self._loop, self._network, self._factory = loop, network, protocol_factory
+        self.context = copy_context()
         self._addresses = addresses
         self._clients: list[SimTransport] = []
         self._serving = True
         self._empty = asyncio.Event()
 
+    def belongs_to(self, process: Process) -> bool:
+        """Whether that process listens with it."""
+        return self.context.get(PROCESS) is process
+
     def greet(self, transport: SimTransport) -> None:
         """A client has connected."""
         transport.listener = self
         self._clients.append(transport)
-        transport.begin(self._factory())
+        transport.begin(self.context.copy().run(self._factory))
 
     def left(self, transport: SimTransport) -> None:
         """A client's connection is gone."""

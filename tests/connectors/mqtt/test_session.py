@@ -11,7 +11,7 @@ from plantgate.testing.mqtt_broker import Broker
 from plantgate.testing.simloop import running
 from tests.connectors.mqtt.given import HOST, batch, mqtt, with_broker
 
-pytestmark = pytest.mark.simulated(seeds=3)
+pytestmark = pytest.mark.simulated(seeds=1)
 
 CONNACK_5 = b"\x20\x03\x00\x00\x00"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

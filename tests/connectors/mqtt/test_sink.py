@@ -13,7 +13,7 @@ from plantgate.testing.mqtt_packets import Message
 from plantgate.testing.simloop import running
 from tests.connectors.mqtt.given import HOST, T0, batch, eventually, mqtt, with_broker
 
-pytestmark = pytest.mark.simulated(seeds=5)
+pytestmark = pytest.mark.simulated(seeds=2)
 
 
 def collect(broker: Broker) -> list[Message]:
@@ -223,6 +223,7 @@ async def test_online_and_offline_are_kept_at_the_broker(tmp_path: Path, version
     await with_broker(body)
 
 
+@pytest.mark.simulated(seeds=15)
 async def test_nothing_accepted_is_lost_while_the_line_breaks_again_and_again(tmp_path: Path, seed: int) -> None:
     async def body(broker: Broker) -> None:
         came = collect(broker)

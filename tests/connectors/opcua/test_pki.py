@@ -9,20 +9,21 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from plantgate_connectors.opcua import pki
 from plantgate_connectors.opcua.pki import Store, load_identity, split_chain
-from tests.connectors.opcua.plant_given import certificate, key
+from tests.connectors.opcua.plant_given import NOW, certificate, key
 
 URI = "urn:gateway:plantgate"
+NOW_NS = int(NOW.timestamp() * 1e9)
 
 
 def test_our_certificate_is_made_once_and_kept(tmp_path: Path) -> None:
     store = Store(tmp_path / "pki")
-    made = store.identity(URI)
-    assert Store(tmp_path / "pki").identity(URI).certificate == made.certificate
-    assert store.identity("urn:other").certificate != made.certificate
+    made = store.identity(URI, NOW_NS)
+    assert Store(tmp_path / "pki").identity(URI, NOW_NS).certificate == made.certificate
+    assert store.identity("urn:other", NOW_NS).certificate != made.certificate
 
 
 def test_our_certificate_is_what_opc_ua_asks_for(tmp_path: Path) -> None:
-    made = Store(tmp_path).identity(URI).certificate
+    made = Store(tmp_path).identity(URI, NOW_NS).certificate
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == [URI]
     usage = made.extensions.get_extension_for_class(x509.KeyUsage).value
@@ -34,7 +35,7 @@ def test_our_certificate_is_what_opc_ua_asks_for(tmp_path: Path) -> None:
 
 
 def test_nobody_else_may_read_the_key(tmp_path: Path) -> None:
-    Store(tmp_path).identity(URI)
+    Store(tmp_path).identity(URI, NOW_NS)
     [path] = tmp_path.glob("own/*/private_key.pem")
     assert path.stat().st_mode & 0o077 == 0
     assert (tmp_path / "own").stat().st_mode & 0o077 == 0
@@ -47,21 +48,21 @@ def test_of_two_that_make_it_at_once_the_first_counts(tmp_path: Path, monkeypatc
 
     def interrupted(public_exponent: int, key_size: int) -> object:
         monkeypatch.setattr(pki, "generate_private_key", generate)
-        first.append(other.identity(URI).certificate)
+        first.append(other.identity(URI, NOW_NS).certificate)
         return generate(public_exponent=public_exponent, key_size=key_size)
 
     monkeypatch.setattr(pki, "generate_private_key", interrupted)
-    assert store.identity(URI).certificate == first[0]
+    assert store.identity(URI, NOW_NS).certificate == first[0]
     assert [path.name for path in (tmp_path / "own").iterdir() if path.name.startswith(".new-")] == []
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.identity(URI)
+    store.identity(URI, NOW_NS)
     [path] = tmp_path.glob("own/*/private_key.pem")
     path.write_bytes(b"-----BEGIN nonsense")
     with pytest.raises(ValueError, match=r"certificate\.der and private_key\.pem are not a certificate and its key"):
-        store.identity(URI)
+        store.identity(URI, NOW_NS)
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ class AcmeSource:
     """What the vendor has to say about its device."""
 
     host = "plc"
+    stalled_samples = 6_000
+    stalled_bytes_max = 240_000
     made: type[acme.Acme] = acme.Acme
 
     def device(self) -> AbstractAsyncContextManager[acme.Device]:

@@ -29,6 +29,7 @@ class TestClass:
 
 
 def _pytest(folder: Path, *options: str) -> str:
+    (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "test_vendor.py").write_text(_TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(folder), *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)

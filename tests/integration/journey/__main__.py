@@ -72,7 +72,8 @@ def main() -> int:
         return 2
     with TemporaryDirectory(prefix="plantgate-journey-") as scratch:
         folder = arguments.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+        for part in ("opcua", "broker"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
         verdict = asyncio.run(travel(scale, seed, folder, rows=arguments.rows or scale.rows, calm=arguments.calm))
     print(verdict)
     return 0 if verdict.fine else 1

@@ -28,6 +28,12 @@ class Gateway:
         self._child = await Child.start(command, log=self.plant.with_suffix(".log"))
         self.starts += 1
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._child is not None, "start it first"
+        return self._child.process.pid
+
     async def kill(self) -> None:
         """SIGKILL."""
         if self._child is not None:

@@ -110,7 +110,7 @@ def _take(
         if _contains(seen, position + at):
             verdict.repeats += 1
             continue
-        tag, time, value = tags.get(sample["tag"]), sample["time"], sample["value"]
+        tag, time, value = tags.get(sample["tag"]), _whole(sample["time"]), sample["value"]
         if tag is None or time not in tag.sent:
             if sample["code"] >> 30 == 0 and time is not None and tag is not None and time >= next(iter(tag.sent)):
                 verdict.unexplained += 1
@@ -144,10 +144,18 @@ def _name_lost(gap: dict[str, object], tags: dict[str, _Tag], verdict: Verdict) 
         return
     for tag in ours:
         times = list(tag.sent)
-        since, until = gap["since"], gap["until"]
+        since, until = _whole(gap["since"]), _whole(gap["until"])
         first = bisect_right(times, since) if isinstance(since, str) else 0
         last = bisect_right(times, until) if isinstance(until, str) else len(times)
         tag.named_lost += sum(time not in tag.arrived for time in times[first:last])
+
+
+def _whole(time: object) -> str | None:
+    """A time as the file has it, without a fraction of zeros."""
+    if not isinstance(time, str):
+        return None
+    seconds, dot, fraction = time.removesuffix("Z").partition(".")
+    return f"{seconds}Z" if not dot or not fraction.strip("0") else time
 
 
 def _contains(spans: list[tuple[int, int]], number: int) -> bool:

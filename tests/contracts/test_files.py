@@ -1,0 +1,124 @@
+"""The files connector under the contracts that every connector is held to."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from plantgate.sdk import Connector, Sample, iso
+from plantgate.sdk.quality import GOOD
+from plantgate.testing.contract import SinkContract, SourceContract, lent
+from plantgate_connectors.files import Files, FilesSettings
+from plantgate_connectors.files.cells import labelled, native, quality_of
+from plantgate_connectors.files.settings import DecimalMark
+from plantgate_connectors.files.times import time_reader
+
+
+@dataclass
+class Logger:
+    """A program that writes rows to a file, and rotates it."""
+
+    folder: Path = field(default_factory=Path)
+    written: int = 0
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "log.csv"
+
+    def write(self, sample: Sample) -> None:
+        if not self.file.exists():
+            self.file.write_text("time,tag,value,quality\n")
+        with self.file.open("a") as file:
+            file.write(f"{iso(sample.time)},{sample.tag},{sample.value!r},0x{sample.quality:08X}\n")
+        self.written += 1
+
+
+class TestFilesSource(SourceContract[Logger]):
+    """A long CSV file that grows."""
+
+    rotate_after = 0
+
+    @asynccontextmanager
+    async def device(self) -> AsyncIterator[Logger]:
+        yield Logger()
+
+    def connector(self, device: Logger, tmp_path: Path) -> Connector[FilesSettings]:
+        device.folder = tmp_path / "in"
+        device.folder.mkdir(exist_ok=True)
+        read = {"path": device.file, "layout": "long", "follow": True, "kind": "number", "batch_rows": 7}
+        return Files(FilesSettings.model_validate({"read": read}, strict=False), lent(tmp_path))
+
+    async def produce(self, device: Logger, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            device.write(sample)
+            if self.rotate_after and device.written % self.rotate_after == 0:
+                await asyncio.sleep(1.0)  # rotation keeps one old file: no faster than it is noticed
+                device.file.replace(device.folder / "log.csv.1")
+            if device.written % 5 == 0:
+                await asyncio.sleep(0.01)
+
+
+class TestFilesSourceRotated(TestFilesSource):
+    """The same, rotated every dozen rows."""
+
+    rotate_after = 12
+    stalled_samples = 300
+
+
+class _Sink(SinkContract[Path]):
+    form = ""
+    pattern = ""
+
+    @pytest.fixture(autouse=True)
+    def _out(self, tmp_path: Path) -> None:
+        self._folder = tmp_path / "out"
+
+    @asynccontextmanager
+    async def device(self) -> AsyncIterator[Path]:
+        yield self._folder
+
+    def connector(self, device: Path, tmp_path: Path) -> Connector[FilesSettings]:
+        write = {"folder": device, "format": self.form, "file_bytes_max": 2000}
+        return Files(FilesSettings.model_validate({"write": write}, strict=False), lent(tmp_path))
+
+
+class TestFilesSinkJsonLines(_Sink):
+    """JSON lines, in files of two kilobytes."""
+
+    form = "json_lines"
+
+    async def arrived(self, device: Path) -> Sequence[Sample]:
+        return [
+            _sample(row["tag"], row["value"], row.get("kind", ""), row["quality"], row["time"])
+            for file in sorted(device.glob("plantgate-*.jsonl"))
+            for row in map(json.loads, file.read_text(encoding="utf-8").split("\n")[:-1])
+            if "gap" not in row
+        ]
+
+
+class TestFilesSinkCsv(_Sink):
+    """CSV, in files of two kilobytes."""
+
+    form = "csv"
+
+    async def arrived(self, device: Path) -> Sequence[Sample]:
+        import csv
+
+        found = []
+        for file in sorted(device.glob("plantgate-*.csv")):
+            with file.open(newline="", encoding="utf-8") as opened:
+                for row in csv.DictReader(opened):
+                    found.append(_sample(row["tag"], row["value"], row["kind"], row["quality"], row["time"] or None))
+        return found
+
+
+def _sample(tag: str, value: object, kind: str, quality: str, time: str | None) -> Sample:
+    if kind == "none":
+        value = None
+    elif kind:
+        value = labelled(value, kind, DecimalMark.POINT)
+    moment = None if time is None else time_reader("iso", "UTC")(time).time
+    return Sample(tag, native(value) if not isinstance(value, bytes) else value, quality_of(quality) or GOOD, moment)
