@@ -19,14 +19,15 @@ from plantgate_connectors.files.times import time_reader
 
 @dataclass
 class Logger:
-    """A program that writes rows to a file, and rotates it."""
+    """A program that writes rows to a file, and begins another after some rows."""
 
+    rows_per_file: int
     folder: Path = field(default_factory=Path)
     written: int = 0
 
     @property
     def file(self) -> Path:
-        return self.folder / "log.csv"
+        return self.folder / f"log-{self.written // self.rows_per_file:06d}.csv"
 
     def write(self, sample: Sample) -> None:
         if not self.file.exists():
@@ -39,33 +40,29 @@ class Logger:
 class TestFilesSource(SourceContract[Logger]):
     """A long CSV file that grows."""
 
-    rotate_after = 0
+    rows_per_file = 10**9
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[Logger]:
-        yield Logger()
+        yield Logger(self.rows_per_file)
 
     def connector(self, device: Logger, tmp_path: Path) -> Connector[FilesSettings]:
         device.folder = tmp_path / "in"
         device.folder.mkdir(exist_ok=True)
-        read = {"path": device.file, "layout": "long", "follow": True, "kind": "number", "batch_rows": 7}
+        read = {"path": device.folder / "log-*.csv", "layout": "long", "follow": True, "kind": "number", "batch_rows": 7}
         return Files(FilesSettings.model_validate({"read": read}, strict=False), lent(tmp_path))
 
     async def produce(self, device: Logger, samples: Sequence[Sample]) -> None:
         for sample in samples:
             device.write(sample)
-            if self.rotate_after and device.written % self.rotate_after == 0:
-                await asyncio.sleep(1.0)  # rotation keeps one old file: no faster than it is noticed
-                device.file.replace(device.folder / "log.csv.1")
             if device.written % 5 == 0:
                 await asyncio.sleep(0.01)
 
 
-class TestFilesSourceRotated(TestFilesSource):
-    """The same, rotated every dozen rows."""
+class TestFilesSourceOfManyFiles(TestFilesSource):
+    """A new file every dozen rows."""
 
-    rotate_after = 12
-    stalled_samples = 300
+    rows_per_file = 12
 
 
 class _Sink(SinkContract[Path]):

@@ -115,6 +115,7 @@ class NodeOpcua:
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Json]] = {}
         self._progress: dict[int, Callable[[int], None]] = {}
+        self._gone = False
 
     async def create(self, folder: str, *variables: Variable, namespace: str | None = None) -> dict[str, str]:
         """Make variables in a folder (and the folder); answers the node id of each by its path `folder/name`."""
@@ -232,6 +233,8 @@ class NodeOpcua:
         _tell: Callable[[int], None] | None = None,
         **arguments: object,
     ) -> Json:
+        if self._gone or not self.child.running:
+            raise PeerError(f"node-opcua is gone: {self.child.last_words()}")
         number = next(self._ids)
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -272,6 +275,7 @@ class NodeOpcua:
                 waiting.set_exception(PeerError(str(message["error"])))
             else:
                 waiting.set_result(cast(Json, message["ok"]))
+        self._gone = True
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(PeerError(f"node-opcua ended: {self.child.last_words()}"))

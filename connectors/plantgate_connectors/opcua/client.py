@@ -26,7 +26,7 @@ class Resume:
     session_timeout_seconds: float
     """As granted when it was created; not told again when it is picked up."""
     policy_id: str | None = None
-    """The token policy it was logged in by: a server may offer the same one under several names, and refuse a change."""
+    """The token policy it was logged in by: a server may offer one under several names, and refuse a change."""
 
     def to_json(self) -> dict[str, object]:
         """For a file; `from_json` reads it."""

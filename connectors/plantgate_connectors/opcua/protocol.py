@@ -53,7 +53,10 @@ class BoundedProtocol(UASocketProtocol):
         super().connection_lost(exc or cast("Exception | None", self.ended_by))
 
     async def send_request(
-        self, request: Any, timeout: float | None = None, message_type: ua.MessageType = _MESSAGE
+        self,
+        request: Any,
+        timeout: float | None = None,  # noqa: ASYNC109  asyncua's signature
+        message_type: ua.MessageType = _MESSAGE,
     ) -> Buffer:
         """Walk every answer for its bounds before asyncua decodes it, which trusts what lengths it is told."""
         body = await super().send_request(request, timeout, message_type)
@@ -81,7 +84,7 @@ class BoundedProtocol(UASocketProtocol):
 
 
 def check_bounds(body: Buffer, request: str) -> None:
-    """Raise `MalformedNotification` unless this answers `request` ("ReadRequest") and its lengths and counts can be true.
+    """Raise `MalformedNotification` unless this answers `request` ("ReadRequest") and its lengths can be true.
 
     A response begins with its type's id and can so be walked as if it stood in an extension object.
     """

@@ -58,7 +58,9 @@ class Device:
         for id_, browse_name, kind in self._children.get(name, ()):
             made = ua.ReferenceDescription()
             made.NodeId = node_id("Root" if id_ == "Root" else id_, 1)
-            made.ReferenceTypeId = node_id(ua.ObjectIds.HasProperty if browse_name == "EURange" else ua.ObjectIds.Organizes)
+            made.ReferenceTypeId = node_id(
+                ua.ObjectIds.HasProperty if browse_name == "EURange" else ua.ObjectIds.Organizes
+            )
             made.BrowseName = ua.QualifiedName(browse_name, 1)
             made.NodeClass = kind
             yield made
@@ -183,9 +185,7 @@ def test_pages_are_followed_to_the_last_child(tmp_path: Path) -> None:
 
 def test_a_server_with_one_continuation_point_is_browsed_node_by_node(tmp_path: Path) -> None:
     branches = [(f"b{number}", f"B{number}", OBJECT) for number in range(5)]
-    leaves = {
-        f"b{number}": [(f"v{number}.{leaf}", f"T{leaf}", VARIABLE) for leaf in range(300)] for number in range(5)
-    }
+    leaves = {f"b{number}": [(f"v{number}.{leaf}", f"T{leaf}", VARIABLE) for leaf in range(300)] for number in range(5)}
     device = Device({"Root": [("o", "Objects", OBJECT)], "o": branches, **leaves}, points_most=1)
     found = harvest(tmp_path, device, {"path": "Objects/*/*"}, message_bytes_max=50_000)
     assert (len(found.finds), found.problems) == (1500, [])

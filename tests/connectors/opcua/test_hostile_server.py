@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from asyncua.common.utils import Buffer
+
 from plantgate.sdk import Unavailable
 from plantgate.testing.context import lent
 from plantgate.testing.simloop import running, simulate
+from plantgate_connectors.opcua.bounds import MalformedNotification
+from plantgate_connectors.opcua.protocol import check_bounds
 from plantgate_connectors.opcua.session import connect
 from tests.connectors.opcua.plant_given import settings
 
@@ -23,7 +27,9 @@ ACKNOWLEDGE = struct.pack("<4sIIIIII", b"ACKF", 28, 0, 65535, 65535, 0, 0)
 OPENED = bytes.fromhex("000000000000000001000000000000000000000000000000") + b"\0" * 8
 
 
-def chunk(kind: bytes, mark: bytes, body: bytes, *, channel: int = 5, token: int = 1, sequence: int = 1, request: int = 1) -> bytes:
+def chunk(
+    kind: bytes, mark: bytes, body: bytes, *, channel: int = 5, token: int = 1, sequence: int = 1, request: int = 1
+) -> bytes:
     """A chunk without security: header, channel, token, sequence header, body (OPC 10000-6, 6.7.2)."""
     inner = struct.pack("<IIII", channel, token, sequence, request) + body
     return kind + mark + struct.pack("<I", len(inner) + 8) + inner
@@ -90,7 +96,9 @@ async def sends_ten_thousand_chunks_and_no_last(reader: asyncio.StreamReader, wr
     await asyncio.sleep(3600)
 
 
-async def sends_a_message_before_the_channel_is_open(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def sends_a_message_before_the_channel_is_open(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     await message(reader)
     writer.write(ACKNOWLEDGE)
     await message(reader)
@@ -132,7 +140,7 @@ CASES: list[tuple[Behaviour, str]] = [
     (sends_a_message_before_the_channel_is_open, "press3: cannot reach"),
     (jumps_in_the_sequence, "with wrong seq"),
     (endpoints_with(b"\xff\xff\xff\x7f"), "press3: cannot get the server's endpoints"),
-    (endpoints_with(b"\xfe\xff\xff\xff"), "offers only nothing"),
+    (endpoints_with(b"\xfe\xff\xff\xff"), "the server's answer is not valid: -2 list elements"),
     (endpoints_with(b"\x01\0\0\0\xff\xff\xff\x7f"), "press3: cannot get the server's endpoints"),
     (endpoints_with(b"\x01\0\0\0" + b"\x80" * 40), "press3: cannot get the server's endpoints"),
     (endpoints_with(b""), "press3: cannot get the server's endpoints"),
@@ -176,3 +184,31 @@ def test_it_is_left_with_a_reason_in_time(tmp_path: Path, behave: Behaviour, say
     assert reason.startswith("press3: ")
     assert seconds <= 3 * chosen.connect_timeout_seconds
     assert peak < 64 * 2**20
+
+
+READ_ANSWER = b"\x01\x00\x7a\x02" + struct.pack("<qII", 0, 2, 0) + b"\x00" + b"\xff\xff\xff\xff" + b"\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        b"\xff\xff\xff\x7f",
+        b"\x01\0\0\0\x01\x80\xff\xff\xff\x7f",  # an array of 2^31 nulls, which take no bytes
+        b"\x01\0\0\0\x01\x8b\xff\xff\xff\x7f",
+        b"\x01\0\0\0\x01\x0c\xfb\xff\xff\xff",  # a string of -5 bytes would move the reader back
+        b"\x01\0\0\0\x01\xc6\x01\0\0\0\x01\0\0\0\x02\0\0\0\xff\xff\xff\x7f\xff\xff\xff\x7f",
+        b"\x01\0\0\0\x01" + b"\x98\x01\0\0\0" * 5000,
+    ],
+    ids=["values", "nulls", "doubles", "negative", "matrix", "nested"],
+)
+def test_an_answer_with_impossible_lengths_never_reaches_the_decoder(values: bytes) -> None:
+    check_bounds(Buffer(READ_ANSWER + b"\x01\0\0\0\x01\x06\x07\0\0\0" + b"\0\0\0\0"), "ReadRequest")
+    with pytest.raises(MalformedNotification):
+        check_bounds(Buffer(READ_ANSWER + values), "ReadRequest")
+
+
+def test_an_answer_to_another_question_never_reaches_the_decoder() -> None:
+    good = Buffer(READ_ANSWER + b"\0\0\0\0\0\0\0\0")
+    check_bounds(good, "ReadRequest")
+    with pytest.raises(MalformedNotification, match="another type"):
+        check_bounds(good, "BrowseRequest")

@@ -15,7 +15,11 @@ NAMESPACES = ["http://opcfoundation.org/UA/", "urn:own", "urn:press", "urn:odd;n
         ("nsu=urn:press;s=Temp", "s", "Temp"),
         ("nsu=urn:press;s=a;b=c", "s", "a;b=c"),
         ("nsu=urn:press;i=4294967295", "i", 4294967295),
-        ("nsu=urn:press;g=09087e75-8e5e-499b-954f-f2a9603db28a", "g", uuid.UUID("09087e75-8e5e-499b-954f-f2a9603db28a")),
+        (
+            "nsu=urn:press;g=09087e75-8e5e-499b-954f-f2a9603db28a",
+            "g",
+            uuid.UUID("09087e75-8e5e-499b-954f-f2a9603db28a"),
+        ),
         ("nsu=urn:press;b=M/RbKBsRVkePCePcx24oRA==", "b", bytes.fromhex("33f45b281b1156478f09e3dcc76e2844")),
     ],
 )

@@ -46,7 +46,10 @@ def test_a_change_of_the_tag_file_alone_is_a_change_of_the_settings(tmp_path: Pa
         ({"url": "opc.tcp://press:99999"}, "not an address"),
         ({"tags": []}, "nothing to read"),
         ({"tags": [{"tag": "a", "node": "Temp"}]}, "write it as nsu="),
-        ({"tags": [{"tag": "a", "node": "i=1"}, {"tag": "a", "node": "i=2"}]}, r"tags\[1\].*already given at tags\[0\]"),
+        (
+            {"tags": [{"tag": "a", "node": "i=1"}, {"tag": "a", "node": "i=2"}]},
+            r"tags\[1\].*already given at tags\[0\]",
+        ),
         ({"tags": [{"tag": "a", "node": "i=1", "deadband": "3%%"}]}, "share of its range"),
         ({"tags": [{"tag": "a", "node": "i=1", "deadband": True}]}, "share of its range"),
         ({"security": {"policy": "Basic256"}}, "Basic256Sha256"),
@@ -75,7 +78,8 @@ def test_a_wrong_setting_is_refused_with_what_to_write(given: dict[str, object],
 
 
 @pytest.mark.parametrize(
-    ("written", "kind", "size"), [(0.5, "absolute", 0.5), (2, "absolute", 2.0), ("2 %", "percent", 2.0), ("1e-3", "absolute", 0.001)]
+    ("written", "kind", "size"),
+    [(0.5, "absolute", 0.5), (2, "absolute", 2.0), ("2 %", "percent", 2.0), ("1e-3", "absolute", 0.001)],
 )
 def test_a_deadband_is_a_number_or_a_share(written: object, kind: str, size: float) -> None:
     deadband = settings(deadband=written).deadband

@@ -28,7 +28,13 @@ def test_members_stand_one_after_another() -> None:
     recipe = Definition(
         "Recipe",
         KINDS.Structure,
-        (Member("on", 1, 0), Member("count", 7, 0), Member("name", 12, 0), Member("at", POINT, 0), Member("raw", 15, 0)),
+        (
+            Member("on", 1, 0),
+            Member("count", 7, 0),
+            Member("name", 12, 0),
+            Member("at", POINT, 0),
+            Member("raw", 15, 0),
+        ),
     )
     body = b"\x01" + struct.pack("<I", 7) + text("press") + struct.pack("<dd", 1.5, -2.5) + b"\xff\xff\xff\xff"
     assert read(recipe, body, plain) == {
@@ -41,7 +47,9 @@ def test_members_stand_one_after_another() -> None:
 
 
 def test_arrays_and_matrices_keep_their_shape() -> None:
-    table = Definition("Table", KINDS.Structure, (Member("row", 4, 1), Member("points", POINT, 1), Member("grid", 6, 2)))
+    table = Definition(
+        "Table", KINDS.Structure, (Member("row", 4, 1), Member("points", POINT, 1), Member("grid", 6, 2))
+    )
     body = struct.pack("<i3h", 3, 1, 2, 3) + struct.pack("<i", 1) + struct.pack("<dd", 1, 2)
     body += struct.pack("<iii", 2, 2, 3) + struct.pack("<6i", *range(6))
     assert read(table, body, plain) == {
@@ -87,12 +95,28 @@ EMPTY = Definition("Empty", KINDS.Structure)
 HOSTILE: list[tuple[str, Callable[[], Definition], bytes]] = [
     ("too short", lambda: POINT, b"\0" * 15),
     ("too long", lambda: POINT, b"\0" * 17),
-    ("array longer than the rest", lambda: Definition("A", KINDS.Structure, (Member("a", 11, 1),)), b"\xff\xff\xff\x7f"),
+    (
+        "array longer than the rest",
+        lambda: Definition("A", KINDS.Structure, (Member("a", 11, 1),)),
+        b"\xff\xff\xff\x7f",
+    ),
     ("negative length", lambda: Definition("A", KINDS.Structure, (Member("a", 11, 1),)), b"\xfe\xff\xff\xff"),
     ("array of nothing", lambda: Definition("A", KINDS.Structure, (Member("a", EMPTY, 1),)), b"\xff\xff\xff\x7f"),
-    ("string longer than the rest", lambda: Definition("A", KINDS.Structure, (Member("a", 12, 0),)), b"\xff\xff\xff\x7fab"),
-    ("huge matrix", lambda: Definition("A", KINDS.Structure, (Member("a", 6, 2),)), struct.pack("<iii", 2, 1 << 20, 1 << 20)),
-    ("matrix of nothing", lambda: Definition("A", KINDS.Structure, (Member("a", EMPTY, 2),)), struct.pack("<iii", 2, 1 << 15, 1 << 15)),
+    (
+        "string longer than the rest",
+        lambda: Definition("A", KINDS.Structure, (Member("a", 12, 0),)),
+        b"\xff\xff\xff\x7fab",
+    ),
+    (
+        "huge matrix",
+        lambda: Definition("A", KINDS.Structure, (Member("a", 6, 2),)),
+        struct.pack("<iii", 2, 1 << 20, 1 << 20),
+    ),
+    (
+        "matrix of nothing",
+        lambda: Definition("A", KINDS.Structure, (Member("a", EMPTY, 2),)),
+        struct.pack("<iii", 2, 1 << 15, 1 << 15),
+    ),
     ("nested for ever", endless, struct.pack("<i", 1) * 5000),
     ("contains itself", boundless, b""),
     ("bad node id", lambda: Definition("A", KINDS.Structure, (Member("a", 17, 0),)), b"\x3f\0\0"),

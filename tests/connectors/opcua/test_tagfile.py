@@ -29,7 +29,12 @@ def test_columns_may_stand_in_any_order_and_cells_may_be_empty(tmp_path: Path) -
     assert (first.tag, str(first.address), first.sampling_interval_ms) == ("line3/t", "nsu=urn:press;s=T", 100.0)
     assert (first.queue_size, first.discard_oldest, first.structure) == (7, False, "json")
     assert (first.deadband, first.trigger) == (Deadband("percent", 2.0), "status_value_timestamp")
-    assert (second.tag, second.address.identifier, second.deadband, second.queue_size) == ("line3/ab", "a,b", None, None)
+    assert (second.tag, second.address.identifier, second.deadband, second.queue_size) == (
+        "line3/ab",
+        "a,b",
+        None,
+        None,
+    )
     assert second.where == "tags.csv:5"
 
 

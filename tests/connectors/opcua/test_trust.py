@@ -85,9 +85,7 @@ FAULTY: list[tuple[str, Callable[[], Made], str]] = [
 
 
 @pytest.mark.parametrize(("make", "says"), [row[1:] for row in FAULTY], ids=[row[0] for row in FAULTY])
-def test_a_trusted_certificate_with_a_fault_is_refused(
-    store: Store, make: Callable[[], Made], says: str
-) -> None:
+def test_a_trusted_certificate_with_a_fault_is_refused(store: Store, make: Callable[[], Made], says: str) -> None:
     made = make()
     made.save(store.trusted)
     with pytest.raises(Refused, match=says) as caught:
