@@ -54,6 +54,7 @@ _DURING: Final = {
     Trouble.GATEWAY: "The gateway was killed (SIGKILL) and starts again, from what is on its disk.",
 }
 CALM: Final = "All is connected."
+MENDED: Final = "Mended. The gateway finds out by itself, and catches up."
 DRAINING: Final = "No more troubles: the machine has stopped, the last values are on their way."
 DRAIN_SECONDS: Final = 10.0
 """Kept free at the end of a demo that ends by itself."""

@@ -12,7 +12,7 @@ class Cable:
     def __init__(self, port: int) -> None:
         self._far = port
         self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     async def plug(self) -> None:
@@ -25,30 +25,27 @@ class Cable:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for link in tuple(self._links):
-            link.cancel()
-        if self._links:
-            await asyncio.wait(self._links, timeout=1.0)
+        for end in self._ends:
+            end.transport.abort()
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        writers = [writer]
+        ends = {writer}
+        self._ends.add(writer)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far)
-            writers.append(far_writer)
+            ends.add(far_writer)
+            self._ends.add(far_writer)
+            if self._server is None:
+                return  # pulled while the far end was being dialled
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pass(reader, far_writer))
                 group.create_task(_pass(far_reader, writer))
-        except* OSError:
+        except* (OSError, _Ended):
             pass  # an end has gone: so has the link
-        except* _Ended:
-            pass
         finally:
-            for end in writers:
+            for end in ends:
                 end.transport.abort()
-            self._links.discard(task)
+            self._ends -= ends
 
 
 class _Ended(Exception):

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from deploy.demo.acts import CALM, DRAIN_SECONDS, DRAINING, Act, Trouble, acts, pace
+from deploy.demo.acts import CALM, DRAIN_SECONDS, DRAINING, MENDED, Act, Trouble, acts, pace
 from deploy.demo.cable import Cable
 from deploy.demo.children import CannotRun, GatewayProcess, Plc, free_port, plc
 from deploy.demo.counting import Balance, Count
@@ -33,6 +33,10 @@ from plantgate.testing.mqtt_packets import Message
 
 PAGE_PORT: Final = 9488
 _LINE: Final = "line3/"
+_CATCH_UP_MOST: Final = 30.0
+"""How long the demo waits after a trouble for the gateway to be up to date again, before it goes on regardless."""
+_CAUGHT_UP: Final = 150
+"""So many values are on the way at any moment, half a second's worth and more."""
 _DRAIN_MOST: Final = 25.0
 """How long the last values may take once all is connected."""
 
@@ -102,6 +106,8 @@ class Demo:
             await self._tell_ahead(act)
             self.story = act.during
             await self._make_trouble(act, cable, gateway)
+            self.story = MENDED
+            await self._until(self._caught_up, _CATCH_UP_MOST)
             self.story = CALM
         assert self.seconds is not None
         self.story = f"{CALM} No more troubles: the machine goes on a little, then stops."
@@ -115,6 +121,11 @@ class Demo:
         end = time.monotonic() + seconds
         while not there() and time.monotonic() < end:  # noqa: ASYNC110  what it waits for is a child process's doing
             await asyncio.sleep(0.1)
+
+    def _caught_up(self) -> bool:
+        ends = [end for flow in self._flows() for end in flow["destinations"].values()]
+        behind = any(end["behind_seconds"] > 1.5 for end in ends)
+        return self._all_up() and not behind and self.count.balance().on_the_way < _CAUGHT_UP
 
     def _under_way(self) -> bool:
         queued = [end["queued"] for flow in self._flows() for end in flow["destinations"].values()]
@@ -152,9 +163,11 @@ class Demo:
         return 0.0 if self.began is None else time.monotonic() - self.began
 
     def _all_live(self, tags: int) -> bool:
+        return self._all_up() and self.count.balance().arrived >= tags
+
+    def _all_up(self) -> bool:
         uses = [use for one in (self.status or {}).get("connections", {}).values() for use in one["uses"]]
-        up = bool(uses) and all(use["state"] == "up" for use in uses)
-        return up and self.count.balance().arrived >= tags
+        return bool(uses) and all(use["state"] == "up" for use in uses)
 
     def _flows(self) -> list[dict[str, Any]]:
         return list((self.status or {}).get("flows", {}).values())

@@ -11,7 +11,8 @@ UNCERTAIN_SENSOR_NOT_ACCURATE: Final = 0x4093_0000
 BAD_SENSOR_FAILURE: Final = 0x808C_0000
 TICK_SECONDS: Final = 0.1
 
-Reading = bool | int | float | str
+Reading = bool | int | float | str | None
+"""None is what a sensor gives that has failed: a server sends no value with a bad quality (OPC 10000-4, 7.11)."""
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class Machine:
         yield (
             "palletiser/weight",
             5,
-            self._near(96.0 * self.layer, 0.5),
+            None if scale_broken else self._near(96.0 * self.layer, 0.5),
             BAD_SENSOR_FAILURE if scale_broken else GOOD,
         )
         yield "line/state", 1, "running" if self._running else "stopped: bottle down at capper", GOOD

@@ -37,40 +37,44 @@ async def serving(host: str, port: int, gateway: str, story: Story) -> AsyncIter
 def _application(session: ClientSession, gateway: str, story: Story) -> web.Application:
     streams: set[asyncio.Task[object]] = set()
 
-    @asynccontextmanager
-    async def streaming(request: web.Request) -> AsyncIterator[web.StreamResponse]:
+    async def stream(
+        request: web.Request, write: Callable[[web.StreamResponse], Awaitable[None]]
+    ) -> web.StreamResponse:
         task = asyncio.current_task()
         assert task is not None
         streams.add(task)
         response = web.StreamResponse(headers=_STREAM)
         try:
             await response.prepare(request)
-            yield response
-        except ConnectionError:
-            pass  # the browser has gone
+            await write(response)
+        except (ConnectionError, ClientError, TimeoutError):
+            pass  # the browser has gone, or the gateway has: the page notices, and comes back
         finally:
             streams.discard(task)
+        return response
 
     async def live(request: web.Request) -> web.StreamResponse:
         try:
             async with session.get(f"{gateway}/live") as upstream:
                 if upstream.status != 200:
                     return web.Response(status=503, text="the gateway is not ready")
-                async with streaming(request) as response:
+
+                async def copy(response: web.StreamResponse) -> None:
                     async for block in upstream.content.iter_any():
                         await response.write(block)
-                return response
+
+                return await stream(request, copy)
         except (ClientError, TimeoutError, OSError):
             return web.Response(status=503, text="the gateway does not answer")
 
+    async def tell(response: web.StreamResponse) -> None:
+        while True:
+            for name, body in story():
+                await response.write(f"event: {name}\ndata: {json.dumps(body)}\n\n".encode())
+            await asyncio.sleep(1.0)
+
     async def told(request: web.Request) -> web.StreamResponse:
-        if request.method == "HEAD":
-            return web.Response(headers=_STREAM)
-        async with streaming(request) as response:
-            while True:
-                for name, body in story():
-                    await response.write(f"event: {name}\ndata: {json.dumps(body)}\n\n".encode())
-                await asyncio.sleep(1.0)
+        return web.Response(headers=_STREAM) if request.method == "HEAD" else await stream(request, tell)
 
     async def status(_: web.Request) -> web.Response:
         try:

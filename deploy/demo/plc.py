@@ -93,7 +93,7 @@ async def _make_values(
 def _value(reading: Reading, status: int) -> tuple[ua.DataValue, int]:
     """With a source time to the microsecond, which is what the server's datetimes can hold."""
     now = datetime.now(UTC)
-    variant = ua.Variant(reading, _TYPES[type(reading)])
+    variant = ua.Variant(None, ua.VariantType.Null) if reading is None else ua.Variant(reading, _TYPES[type(reading)])
     since = now - datetime(1970, 1, 1, tzinfo=UTC)
     time = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
     stamp = ua.DateTime.combine(now.date(), now.timetz())

@@ -197,10 +197,13 @@ def _told(difference: Changes) -> Iterator[str]:
     if difference.settings:
         yield f"  need a new start of the process: {', '.join(difference.settings)}"
     for each in difference.differences:
-        yield f"    {spell(each.trail)}: {_before_after(each)}"
+        if each.trail[0] != "flows" or len(each.trail) > 2:  # whole flows are told above
+            yield f"    {spell(each.trail)}: {_before_after(each)}"
 
 
 def _before_after(each: Difference) -> str:
+    if len(each.trail) == 2 and each.trail[0] == "connections":
+        return "new" if each.before is None else "gone"
     if isinstance(each.before, list) and isinstance(each.after, list):
         gone = sum(member not in each.after for member in each.before)
         new = sum(member not in each.before for member in each.after)

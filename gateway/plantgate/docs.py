@@ -111,7 +111,7 @@ def _references(field: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _kind(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     """What can be written, in words."""
     arms = field.get("anyOf") or field.get("oneOf")
-    if arms == _SIZE or (arms and all(arm in arms for arm in _SIZE)):
+    if arms and all(arm in arms for arm in _SIZE):
         return "size"
     if arms:
         words = [_kind(arm, definitions) for arm in arms if arm.get("type") != "null"]
@@ -153,7 +153,7 @@ def _plural(kind: str) -> str:
 def _range(field: dict[str, Any]) -> str:
     low, high = field.get("minimum"), field.get("maximum")
     above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
-    least = f"from {low:g}" if low is not None else f"above {above:g}" if above is not None else ""
+    least = f"from {low:.12g}" if low is not None else f"above {above:.12g}" if above is not None else ""
     most = f"to {high:.12g}" if high is not None else f"below {below:.12g}" if below is not None else ""
     return f", {' '.join(filter(None, (least, most)))}" if least or most else ""
 

@@ -1,13 +1,17 @@
 """The files connector under the contracts that every connector is held to."""
 
 import asyncio
+import csv
 import json
-from collections.abc import AsyncIterator, Sequence
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import pytest
+
 from plantgate.sdk import Connector, Sample, iso
 from plantgate.sdk.quality import GOOD
 from plantgate.testing.contract import SinkContract, SourceContract, lent
@@ -25,16 +29,20 @@ class Logger:
     folder: Path = field(default_factory=Path)
     written: int = 0
 
-    @property
-    def file(self) -> Path:
-        return self.folder / f"log-{self.written // self.rows_per_file:06d}.csv"
+    file: TextIO | None = None
 
     def write(self, sample: Sample) -> None:
-        if not self.file.exists():
-            self.file.write_text("time,tag,value,quality\n")
-        with self.file.open("a") as file:
-            file.write(f"{iso(sample.time)},{sample.tag},{sample.value!r},0x{sample.quality:08X}\n")
+        if self.file is None or self.written % self.rows_per_file == 0:
+            self.close()
+            self.file = (self.folder / f"log-{self.written // self.rows_per_file:06d}.csv").open("w")
+            self.file.write("time,tag,value,quality\n")
+        self.file.write(f"{iso(sample.time)},{sample.tag},{sample.value!r},0x{sample.quality:08X}\n")
+        self.file.flush()
         self.written += 1
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
 
 
 class TestFilesSource(SourceContract[Logger]):
@@ -44,12 +52,22 @@ class TestFilesSource(SourceContract[Logger]):
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[Logger]:
-        yield Logger(self.rows_per_file)
+        logger = Logger(self.rows_per_file)
+        try:
+            yield logger
+        finally:
+            logger.close()
 
     def connector(self, device: Logger, tmp_path: Path) -> Connector[FilesSettings]:
         device.folder = tmp_path / "in"
         device.folder.mkdir(exist_ok=True)
-        read = {"path": device.folder / "log-*.csv", "layout": "long", "follow": True, "kind": "number", "batch_rows": 7}
+        read = {
+            "path": device.folder / "log-*.csv",
+            "layout": "long",
+            "follow": True,
+            "kind": "number",
+            "batch_rows": 7,
+        }
         return Files(FilesSettings.model_validate({"read": read}, strict=False), lent(tmp_path))
 
     async def produce(self, device: Logger, samples: Sequence[Sample]) -> None:
@@ -81,19 +99,23 @@ class _Sink(SinkContract[Path]):
         write = {"folder": device, "format": self.form, "file_bytes_max": 2000}
         return Files(FilesSettings.model_validate({"write": write}, strict=False), lent(tmp_path))
 
+    async def arrived(self, device: Path) -> Sequence[Sample]:
+        return list(self.written(device))
+
+    @abstractmethod
+    def written(self, folder: Path) -> Iterator[Sample]: ...
+
 
 class TestFilesSinkJsonLines(_Sink):
     """JSON lines, in files of two kilobytes."""
 
     form = "json_lines"
 
-    async def arrived(self, device: Path) -> Sequence[Sample]:
-        return [
-            _sample(row["tag"], row["value"], row.get("kind", ""), row["quality"], row["time"])
-            for file in sorted(device.glob("plantgate-*.jsonl"))
-            for row in map(json.loads, file.read_text(encoding="utf-8").split("\n")[:-1])
-            if "gap" not in row
-        ]
+    def written(self, folder: Path) -> Iterator[Sample]:
+        for file in sorted(folder.glob("plantgate-*.jsonl")):
+            for row in map(json.loads, file.read_text(encoding="utf-8").split("\n")[:-1]):
+                if "gap" not in row:
+                    yield _sample(row["tag"], row["value"], row.get("kind", ""), row["quality"], row["time"])
 
 
 class TestFilesSinkCsv(_Sink):
@@ -101,15 +123,11 @@ class TestFilesSinkCsv(_Sink):
 
     form = "csv"
 
-    async def arrived(self, device: Path) -> Sequence[Sample]:
-        import csv
-
-        found = []
-        for file in sorted(device.glob("plantgate-*.csv")):
+    def written(self, folder: Path) -> Iterator[Sample]:
+        for file in sorted(folder.glob("plantgate-*.csv")):
             with file.open(newline="", encoding="utf-8") as opened:
                 for row in csv.DictReader(opened):
-                    found.append(_sample(row["tag"], row["value"], row["kind"], row["quality"], row["time"] or None))
-        return found
+                    yield _sample(row["tag"], row["value"], row["kind"], row["quality"], row["time"] or None)
 
 
 def _sample(tag: str, value: object, kind: str, quality: str, time: str | None) -> Sample:

@@ -42,7 +42,11 @@ def find(name: str) -> Path:
     match name:
         case "node-opcua":
             return _node_opcua()
-        case "mosquitto" | "mosquitto_passwd":
+        case "mosquitto":
+            for client in ("mosquitto_pub", "mosquitto_sub"):
+                _program(client)
+            return _program(name)
+        case "mosquitto_passwd":
             return _program(name)
         case "ett":
             return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")

@@ -8,6 +8,7 @@ from typing import ClassVar
 from plantgate.sdk import Connector, Context, Sink, Source, Stability, Survey
 from plantgate.sdk.plugin import Settings
 from plantgate_connectors.mqtt.client import Role
+from plantgate_connectors.mqtt.learned import Learned
 from plantgate_connectors.mqtt.memory import Memory
 from plantgate_connectors.mqtt.routes import Routes
 from plantgate_connectors.mqtt.session import Flaps, session
@@ -29,6 +30,7 @@ class Mqtt(Connector[MqttSettings]):
     def __init__(self, settings: MqttSettings, context: Context) -> None:
         super().__init__(settings, context)
         self._flaps = Flaps()
+        self._learned = Learned()
         self._memory = Memory(context.folder)
         self._refused: set[str] = set()
         self._troubled: set[bytes] = set()
@@ -49,7 +51,7 @@ class Mqtt(Connector[MqttSettings]):
     @asynccontextmanager
     async def sink(self) -> AsyncIterator[Sink]:
         """A session that publishes; the broker remembers nothing of it, since what is unconfirmed is ours to repeat."""
-        sink = MqttSink(self.settings, self.context, self.client_id())
+        sink = MqttSink(self.settings, self.context, self.client_id(), self._learned)
         role = Role(self.client_id(), clean=True, will=sink.will)
         async with session(self.settings, self.context, role, sink, self._flaps) as talk:
             await sink.begin(talk)

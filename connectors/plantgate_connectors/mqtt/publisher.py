@@ -28,6 +28,8 @@ class Message:
     properties: bytes = b""
     """As on the wire, with their length in front; nothing at all in MQTT 3.1.1."""
     retain: bool = False
+    samples: int = 1
+    """How many are in it; one cannot be split further."""
 
     def size(self) -> int:
         """Bytes of the whole packet, at QoS 1."""

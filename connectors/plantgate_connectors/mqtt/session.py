@@ -21,9 +21,12 @@ from plantgate_connectors.mqtt.tls import tls_context
 from plantgate_connectors.mqtt.transport import CONNACK, PINGREQ, PahoSocket, Wire
 
 DISCONNECT: Final = 0xE0
-FLAPPING_SECONDS: Final = 5.0
-"""A session that a broker ends sooner than this, without a word, is suspicious."""
+FLAPPING_SECONDS: Final = 60.0
+"""A session that a broker closes sooner than this, without a word, is suspicious: two gateways with one client id push
+each other out as often as the longer of their pauses."""
 FLAPPING_SESSIONS: Final = 3
+_GOODBYE_SECONDS: Final = 1.0
+"""How long a broker may take to hear that we are leaving."""
 _WITH_WILL: Final = 0x04
 """Reason code of a DISCONNECT that asks for the will to be published (MQTT 5, 3.14.2.1)."""
 
@@ -147,17 +150,22 @@ class Session:
         raise self._ended
 
     async def close(self) -> None:
-        """Say goodbye, and give it a moment to be heard. A will is published all the same: we are leaving."""
+        """Say goodbye, and let the broker hear it. A will is published all the same: we are leaving."""
         self._closing = True
         if self._ended is None:
+            self.resume()
             if self._role.will is None:
                 self._paho.disconnect()
             elif self._settings.version is Version.V5:
                 self._paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=_WITH_WILL))
-            # MQTT 3.1.1 has no such word: there the will is published when we leave without one
+            else:
+                self.wire.close()  # no such word in MQTT 3.1.1: there the will is published when we leave without one
+            # The broker closes. Were we to, with something of its unread, TCP would tell it "reset" and our last
+            # acknowledgements could be lost.
+            await asyncio.wait((self._over,), timeout=_GOODBYE_SECONDS)
         self.wire.close()
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self.wire.wait_closed()
         except TimeoutError:
             self.wire.abort()
@@ -283,24 +291,20 @@ class Session:
         else:
             self._let_paho_read(whole)
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, closed: bool) -> None:
         """The connection is gone."""
         if self._closing:
             self._finish(Unavailable(f"{self.who}: closed"))
             return
-        lasted = None if self._welcomed_at is None else self._loop.time() - self._welcomed_at
-        if lasted is not None and lasted < FLAPPING_SECONDS:
-            self._flaps.count += 1
-        elif lasted is not None:
-            self._flaps.count = 0
+        if self._welcomed_at is not None and self._ended is None:
+            brief = self._loop.time() - self._welcomed_at < FLAPPING_SECONDS
+            self._flaps.count = self._flaps.count + 1 if closed and brief else 0
         if self._flaps.count >= FLAPPING_SESSIONS:
-            self._finish(
-                Unavailable(
-                    f"{self.who} let us in and ended it soon, {self._flaps.count} times in a row ({reason}): perhaps "
-                    f"another client has our client id {self._role.client_id!r}",
-                    retry_after_seconds=10.0,
-                )
+            reason = (
+                f"it let us in and soon closed the connection without a word, {self._flaps.count} times in a row: "
+                f"perhaps another client has our client id {self._role.client_id!r}"
             )
+            self._finish(Unavailable(f"{self.who}: {reason}", retry_after_seconds=10.0))
         else:
             self._finish(Unavailable(f"{self.who}: {reason}"))
 

@@ -1,11 +1,12 @@
 """Batches out to a broker; safe when it has confirmed every message."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from plantgate.sdk import Batch, Context, GatewayError, Rejected, Unavailable
 from plantgate_connectors.mqtt import reasons
 from plantgate_connectors.mqtt.client import Will
+from plantgate_connectors.mqtt.learned import Learned
 from plantgate_connectors.mqtt.payloads import encoder, gaps_encoder, value_encoder
 from plantgate_connectors.mqtt.publisher import Message, Publisher, on_the_wire, varint
 from plantgate_connectors.mqtt.session import Session
@@ -26,7 +27,8 @@ _TOPICS_CACHED_MOST: Final = 100_000
 class MqttSink:
     """Publishes batches; also the receiver of its session."""
 
-    def __init__(self, settings: MqttSettings, context: Context, client_id: str) -> None:
+    def __init__(self, settings: MqttSettings, context: Context, client_id: str, learned: Learned) -> None:
+        self._learned = learned
         self._settings = settings
         self._publish = settings.publish
         self._context = context
@@ -82,15 +84,25 @@ class MqttSink:
             return
         properties = b"" if self._settings.version is not Version.V5 else _properties("text/plain")
         message = Message(on_the_wire(self._status_topic), ONLINE, properties, retain=True)
-        for error in await self._send([message], qos=1):
-            self._context.log.warning("status message refused", topic=self._status_topic, reason=str(error))
+        for code, refused in await self._send([message], qos=1):
+            reason = str(self._refusal(code, refused))
+            self._context.log.warning("status message refused", topic=self._status_topic, reason=reason)
 
     # The door.
 
     async def accept(self, batch: Batch) -> None:
         """Publish the gaps, then the samples. What can be delivered is, even if a part is then named in `Rejected`."""
-        impossible: list[str] = []
-        errors = await self._send(self._messages(batch, impossible), qos=self._publish.qos)
+        while True:
+            impossible: list[str] = []
+            self._learned.trying(batch)
+            try:
+                refused = await self._send(self._messages(batch, impossible), qos=self._publish.qos)
+            except Unavailable:
+                self._learned.ended()
+                raise
+            if not self._learned.refused(refused):
+                break
+        errors = [self._refusal(code, message) for code, message in refused]
         for error in errors:
             if isinstance(error, Unavailable):
                 raise error
@@ -99,26 +111,27 @@ class MqttSink:
             more = f" (and {len(impossible) - 1} more like it)" if len(impossible) > 1 else ""
             raise Rejected(f"{impossible[0]}{more}")
 
-    async def _send(self, messages: Iterator[Message] | list[Message], *, qos: int) -> list[GatewayError]:
+    async def _send(self, messages: Iterable[Message], *, qos: int) -> list[tuple[int, Message]]:
+        """Send; returns what was refused."""
         assert self._publisher is not None, "begin() comes first"
         assert self._session is not None, "begin() comes first"
         patience = self._publish.acknowledge_seconds
         try:
-            refused = await self._publisher.send(messages, qos=qos, patience_seconds=patience)
+            return await self._publisher.send(messages, qos=qos, patience_seconds=patience)
         except TimeoutError:
             words = f"it has confirmed nothing for {patience:g} s (is its disk full?)"
             self._session.end(words, abort=True)
             raise Unavailable(f"{self._session.who}: {words}") from None
-        return [
-            reasons.unwanted(
-                code,
-                message.topic[2:].decode(),
-                who=self._session.who,
-                client_id=self._client_id,
-                username=self._settings.username,
-            )
-            for code, message in refused
-        ]
+
+    def _refusal(self, code: int, message: Message) -> GatewayError:
+        assert self._session is not None, "begin() comes first"
+        return reasons.unwanted(
+            code,
+            message.topic[2:].decode(),
+            who=self._session.who,
+            client_id=self._client_id,
+            username=self._settings.username,
+        )
 
     # Batches to messages.
 
@@ -131,13 +144,16 @@ class MqttSink:
             yield from self._batch_messages(batch, 0, len(batch), impossible)
 
     def _batch_messages(self, batch: Batch, start: int, stop: int, impossible: list[str]) -> Iterator[Message]:
-        message = Message(self._batch_topic, self._encode(batch, start, stop), self._properties, self._publish.retain)
-        if message.size() <= self._bytes_max:
+        count = stop - start
+        message = Message(
+            self._batch_topic, self._encode(batch, start, stop), self._properties, self._publish.retain, count
+        )
+        if message.size() <= self._bytes_max and self._learned.fits(message):
             yield message
-        elif stop - start == 1:
-            impossible.append(self._too_large(batch.tags[start], message.size()))
+        elif count == 1:
+            impossible.append(self._too_large(batch.tags[start], message))
         else:
-            middle = (start + stop) // 2
+            middle = start + count // 2
             yield from self._batch_messages(batch, start, middle, impossible)
             yield from self._batch_messages(batch, middle, stop, impossible)
 
@@ -151,8 +167,8 @@ class MqttSink:
                 if topic is None:
                     continue
             message = Message(topic, encode(batch, place, place + 1), properties, retain)
-            if message.size() > self._bytes_max:
-                impossible.append(self._too_large(tag, message.size()))
+            if message.size() > self._bytes_max or not self._learned.fits(message):
+                impossible.append(self._too_large(tag, message))
             else:
                 yield message
 
@@ -166,11 +182,11 @@ class MqttSink:
         written = self._tag_topics[tag] = on_the_wire(topic)
         return written
 
-    def _too_large(self, tag: str, size: int) -> str:
-        return (
-            f"{self._context.connection}: a value of {tag} makes a message of {size} bytes, "
-            f"the most is {self._bytes_max}"
-        )
+    def _too_large(self, tag: str, message: Message) -> str:
+        words = f"{self._context.connection}: a value of {tag} makes a message of {message.size()} bytes"
+        if message.size() > self._bytes_max:
+            return f"{words}, the most is {self._bytes_max}"
+        return f"{words}, and sessions keep ending when it is sent: it is taken to be too large for the broker"
 
     # What the session tells.
 

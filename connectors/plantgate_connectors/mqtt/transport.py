@@ -43,8 +43,8 @@ class Listener(Protocol):
     def packet(self, whole: bytes) -> None:
         """Any other packet."""
 
-    def lost(self, reason: str) -> None:
-        """The connection is gone; told once."""
+    def lost(self, reason: str, *, closed: bool) -> None:
+        """The connection is gone; told once. `closed`: in good order, by the broker or by us."""
 
 
 class PahoSocket:
@@ -72,8 +72,7 @@ class PahoSocket:
         return len(buffer)
 
     def close(self) -> None:
-        """Paho has done with it."""
-        self._wire.close()
+        """paho has done with it; the session closes the wire when the broker has heard everything."""
 
     def fileno(self) -> int:
         """None; only paho's own loop, which is not used, would ask."""
@@ -153,7 +152,10 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
-        self._fail(f"connection lost: {error}" if error is not None else "the broker closed the connection")
+        if error is None:
+            self._fail("the broker closed the connection", closed=True)
+        else:
+            self._fail(f"connection lost: {error}")
         self._writable.set()
         if not self._gone.done():
             self._gone.set_result(None)
@@ -259,10 +261,10 @@ class Wire(asyncio.Protocol):
             self._listener.oversized(*self._skipping)
         return data[gone:]
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, closed: bool = False) -> None:
         if not self._lost:
             self._lost = True
-            self._listener.lost(reason)
+            self._listener.lost(reason, closed=closed)
             self.abort()
 
 

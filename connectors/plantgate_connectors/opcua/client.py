@@ -4,7 +4,7 @@
 which decide on their own when to reconnect. The steps are taken one by one instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asyncua import Client, ua
@@ -12,7 +12,7 @@ from asyncua.common.shortcuts import Shortcuts
 from asyncua.crypto.security_policies import SecurityPolicy
 
 from plantgate_connectors.opcua import endpoints
-from plantgate_connectors.opcua.pki import Identity
+from plantgate_connectors.opcua.pki import Identity, der, split_chain
 from plantgate_connectors.opcua.protocol import BoundedUaClient
 from plantgate_connectors.opcua.settings import OpcUaSettings
 
@@ -84,9 +84,11 @@ class PlainClient(Client):
             chosen.PolicyId = self._adopted_policy_id
         return chosen
 
-    def expect(self, offers: Sequence[ua.UserTokenPolicy]) -> None:
-        """Take the token policies from the endpoint: CreateSession, which would tell them, is going to be skipped."""
-        self._policy_ids = list(offers)
+    def expect(self, endpoint: ua.EndpointDescription) -> None:
+        """Take token policies and certificate from the endpoint: CreateSession, which would tell them, is skipped."""
+        self._policy_ids = list(endpoint.UserIdentityTokens or [])
+        if endpoint.ServerCertificate and not self.security_policy.peer_certificate:
+            self.security_policy.peer_certificate = der(split_chain(endpoint.ServerCertificate)[0])
 
     async def log_in(self) -> None:
         """ActivateSession with what the user was set to."""

@@ -96,6 +96,13 @@ def open_response(body: bytes) -> Envelope:
     sequence, published, parts, at = _message(walk, at + 1)
     acknowledged = walk.count(at, 4, "results")
     results = struct.unpack_from(f"<{acknowledged}I", body, at + 4)
+    at += 4 + 4 * acknowledged
+    diagnostics = walk.count(at, 1, "diagnostic infos", PARTS_MAX)
+    at += 4
+    for _ in range(diagnostics):
+        at = skip_diagnostic_info(walk, at)
+    if at != len(body):
+        raise MalformedNotification(f"{len(body) - at} bytes left over", at)
     return Envelope(body, subscription, sequence, available, more, published, parts, results)
 
 

@@ -43,11 +43,6 @@ class Identity:
     certificate: x509.Certificate
     key: RSAPrivateKey
 
-    @property
-    def der(self) -> bytes:
-        """The certificate as it goes over the wire."""
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -97,13 +92,12 @@ class Store:
 
     def park(self, certificate: x509.Certificate) -> Path:
         """Keep a refused certificate in `rejected/`; returns its file. The oldest make room."""
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        path = self.rejected / f"{_spoken_name(certificate)}-{hashlib.sha256(der).hexdigest()[:16]}.der"
+        path = self.rejected / f"{_spoken_name(certificate)}-{thumbprints(certificate)[0][:16]}.der"
         if not path.exists():
             present = sorted(self.rejected.glob("*.der"), key=lambda file: file.stat().st_mtime)
             for old in present[: max(0, len(present) - _REJECTED_MOST + 1)]:
                 old.unlink(missing_ok=True)
-            _write(path, der)
+            _write(path, der(certificate))
         return path
 
     def identity(self, application_uri: str, now: int) -> Identity:
@@ -124,7 +118,7 @@ class Store:
         try:
             key = generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
             certificate = self_signed(key, application_uri, now)
-            _write(fresh / "certificate.der", certificate.public_bytes(serialization.Encoding.DER))
+            _write(fresh / "certificate.der", der(certificate))
             _write(
                 fresh / "private_key.pem",
                 key.private_bytes(
@@ -222,6 +216,11 @@ def split_chain(blob: bytes) -> list[x509.Certificate]:
     if not chain:
         raise ValueError("no certificate")
     return chain
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """The certificate as it goes over the wire."""
+    return certificate.public_bytes(serialization.Encoding.DER)
 
 
 def _der_length(blob: bytes) -> int:

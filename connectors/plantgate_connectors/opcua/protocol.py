@@ -7,12 +7,14 @@ from typing import Any, Final, cast
 from asyncua import ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import uatcp_to_binary
+from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
 from asyncua.ua.uaerrors import BadTcpMessageTooLarge
 
 from plantgate_connectors.opcua.bounds import MalformedNotification, Walk, skip_extension_object
 from plantgate_connectors.opcua.settings import Limits
 
+_SERVICE_FAULT: Final = b"\x01\x00\x8d\x01"
+"""Node id 397, ServiceFault_Encoding_DefaultBinary."""
 _MESSAGE: Final = cast("ua.MessageType", ua.MessageType.SecureMessage)
 CHUNK_BYTES: Final = 65_535
 """Largest chunk we offer to take; what every server can make (OPC 10000-6, 7.1.2.3 asks for 8,192 at least)."""
@@ -63,6 +65,12 @@ class BoundedProtocol(UASocketProtocol):
         check_bounds(body, type(request).__name__)
         return body
 
+    def _process_received_message(self, msg: Any) -> None:
+        """Say why the server refuses a channel: asyncua takes a fault for the answer it expects, and stumbles."""
+        if self._open_secure_channel_exchange is not None and isinstance(msg, ua.Message):
+            _refuse_fault(msg)
+        super()._process_received_message(msg)
+
     async def send_hello(self, url: str, max_messagesize: int = 0, max_chunkcount: int = 0) -> ua.Acknowledge:
         """Offer our limits; afterwards the server's count for what we send, ours for what we take."""
         hello = ua.Hello()
@@ -94,6 +102,15 @@ def check_bounds(body: Buffer, request: str) -> None:
         raise MalformedNotification(f"the answer to a {request} is of another type", 0)
     wrapped = content[:4] + b"\x01" + len(content).to_bytes(4, "little") + content
     skip_extension_object(Walk(wrapped, len(wrapped), inside=True), 0)
+
+
+def _refuse_fault(message: Any) -> None:
+    """Raise what an answer to OpenSecureChannel that is a ServiceFault says."""
+    first = message._chunks[0].MessageHeader  # noqa: SLF001  the message does not tell its type otherwise
+    body: Buffer = message.body()
+    if first.MessageType == ua.MessageType.SecureOpen and bytes(body)[:4] == _SERVICE_FAULT:
+        body.skip(len(_SERVICE_FAULT))
+        struct_from_binary(ua.ResponseHeader, body).ServiceResult.check()
 
 
 class BoundedUaClient(UaClient):

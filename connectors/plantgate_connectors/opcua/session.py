@@ -172,7 +172,7 @@ async def _picked_up(
     session: Session,
 ) -> bool:
     """Try the old session on the new channel; a server that no longer knows it says so, and that is no error."""
-    client.expect(endpoint.UserIdentityTokens or [])
+    client.expect(endpoint)
     no_secret_in_clear(client, settings, context)
     client.adopt(resume)
     with translated(context, "pick up the session"):

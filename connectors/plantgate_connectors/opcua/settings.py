@@ -20,7 +20,7 @@ from plantgate.sdk import Bytes, Settings
 from plantgate_connectors.opcua import nodeids
 from plantgate_connectors.opcua.deadband import Deadband
 from plantgate_connectors.opcua.glob import Pattern
-from plantgate_connectors.opcua.protection import Security, User
+from plantgate_connectors.opcua.protection import Policy, Security, User
 from plantgate_connectors.opcua.tagfile import Row, read_tags
 
 
@@ -187,8 +187,6 @@ class Limits(Settings):
     """Largest message taken from the server. A longer one ends the session with a reason."""
     chunks_max: Annotated[int, Field(ge=1, le=65_536)] = 80
     """Most chunks in one message; one has 64 KiB at most, usually 8 KiB at least."""
-    array_elements_max: Annotated[int, Field(ge=1, le=10_000_000)] = 1_000_000
-    """Most elements of one array value."""
     browse_nodes_max: Annotated[int, Field(ge=1, le=5_000_000)] = 200_000
     """Most nodes looked at by one browse pattern."""
     operations_per_call_max: Annotated[int, Field(ge=1, le=100_000)] = 1000
@@ -271,6 +269,20 @@ class OpcUaSettings(Settings):
     def rows(self) -> tuple[Row, ...]:
         """The tags of `tags` and `tags_file` together, in that order."""
         return self._rows
+
+    def doubts(self) -> tuple[str, ...]:
+        """What is allowed and still unwise, a sentence each; for `plantgate check` to show as warnings."""
+        found = []
+        if self.security.policy is Policy.NONE:
+            found.append("security.policy None: anyone on the network can read this connection and speak in its place")
+        shaky = [row for row in self.rows if not row.address.stable]
+        if shaky:
+            more = f" (and {len(shaky) - 1} more)" if len(shaky) > 1 else ""
+            found.append(
+                f"{shaky[0].where}: {shaky[0].address}{more} names its namespace by a number, which can mean another"
+                " after the server restarts; write nsu=<namespace uri>;… (`plantgate plan` tells the uri)"
+            )
+        return tuple(found)
 
     @field_validator("url")
     @classmethod

@@ -41,14 +41,23 @@ async def watch(session: Session, continuity: Continuity, inbox: Inbox, publishe
         for subscription in subscriptions:
             silent = now - subscription.heard
             if silent > SILENT_INTERVALS * subscription.keepalive_seconds + 2 * _LOOK_SECONDS:
-                await _rouse(session, inbox, subscription, silent)
+                await _rouse(session, continuity, inbox, subscription, silent)
 
 
-async def _rouse(session: Session, inbox: Inbox, subscription: Subscription, silent: float) -> None:
+async def _rouse(
+    session: Session, continuity: Continuity, inbox: Inbox, subscription: Subscription, silent: float
+) -> None:
     context = session.context
     context.standing.count("silent_subscriptions")
     await _tell(session, inbox, [subscription])
-    if subscription.id in inbox.known():
+    if subscription.id not in inbox.known():
+        return
+    # The server says it has it. Going on with it, here or in another session, would go on with the silence.
+    context.log.warning("a subscription brings nothing, making a new one", silent_seconds=round(silent))
+    inbox.foreign.add(subscription.id)
+    inbox.lost(subscription.id, "subscription silent")
+    if context.standing.counters["silent_subscriptions"] % SILENT_INTERVALS == 0:
+        continuity.forget_session()
         raise Unavailable(
             f"{context.connection}: connected, but subscription {subscription.id} has brought neither data nor"
             f" keep-alive for {silent:.0f} s; opening a new session"

@@ -1,13 +1,14 @@
 """Whether the parts of a plant file fit together: names, roles, folders, secrets."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from plantgate.config.judge import Judge
-from plantgate.config.model import Connection, Plant
+from plantgate.config.model import NAME_PATTERN, Connection, Plant
 from plantgate.config.place import Trail
 from plantgate.config.problems import file_name, instead
 from plantgate.config.yaml12 import Plain
@@ -25,6 +26,8 @@ def flows_fit(document: Mapping[str, Plain], connections: Mapping[str, Connectio
     used: set[str] = set()
     for key, trail, named in _named(flows):
         used.add(named)
+        if re.fullmatch(NAME_PATTERN, named) is None:
+            continue  # said already
         if named not in written:
             guess = instead(named, list(written), there_are="there are")
             judge.blame(trail, f"no connection is called `{named}`; {guess}")

@@ -28,8 +28,9 @@ def shown(name: str, written: object) -> str:
         return str(written).lower()
     if _SECRET.search(name):
         return "what is written there"
-    text = f"{written:g}" if isinstance(written, float) and written.is_integer() else str(written)
-    text = " ".join(text.split())
+    text = " ".join(str(written).split())
+    if not text:
+        return "an empty text"
     return f"`{text[:_SHOWN_MOST]}…`" if len(text) > _SHOWN_MOST else f"`{text}`"
 
 
@@ -51,6 +52,8 @@ def quantity(nouns: list[str], name: str, written: object) -> str:
             return _number(text, name)
         if "a list" in nouns:
             return f"; write [{written}]" if re.fullmatch(r"[\w./-]+", written) else "; put it in [ ]"
+    if "a whole number" in nouns and isinstance(written, float) and written.is_integer():
+        return f"; write {written:.0f}"
     if "text" in nouns and isinstance(written, bool | int | float):
         return f'; write it in quotes: "{str(written).lower() if isinstance(written, bool) else written}"'
     if "a list" in nouns and isinstance(written, dict):

@@ -17,6 +17,9 @@ from plantgate.config.yaml12 import Document, Plain
 
 M = TypeVar("M", bound=BaseModel)
 
+REPORTS_MOST: Final = 100
+"""Of one part; ten thousand tags can be wrong in the same way."""
+
 _IN_A_FILE: Final = re.compile(r"([^:\n]+\.\w+):(\d+)(?::(\d+))?: (.+)", re.DOTALL)
 _AT_A_SETTING: Final = re.compile(r"([a-z]\w*(?:\[\d+\])?(?:\.\w+(?:\[\d+\])?)*)(?::| )(.+)", re.DOTALL)
 
@@ -29,6 +32,8 @@ class Judge:
         self.file = file
         self.folder = folder
         self.problems: list[Problem] = []
+        self.untold = 0
+        """Problems that were found and are not among `problems`, since nobody reads so many."""
 
     def blame(self, trail: Trail, text: str, *, key: bool = False) -> None:
         """Note a problem with what stands at this trail, or with its name."""
@@ -54,8 +59,9 @@ class Judge:
         try:
             return model.model_validate_json(to_json(written), context={"folder": self.folder})
         except ValidationError as error:
-            reports = error.errors(include_url=False)
-        _Reports(self, model, written, trail, also).note(reports)
+            reports = error.errors(include_url=False, include_input=False)
+        _Reports(self, model, written, trail, also).note(reports[:REPORTS_MOST])
+        self.untold += len(reports[REPORTS_MOST:])
         return None
 
 
@@ -130,7 +136,7 @@ class _Reports:
             case "value_error" | "assertion_error":
                 for line in str(report["ctx"]["error"]).split("\n"):
                     self._own_words(trail, line)
-            case _ if (noun := expects(report)) and report["type"] != "int_from_float" and not key:
+            case _ if (noun := expects(report)) and not key:
                 self._wrong_kind(trail, [noun])
             case _:
                 written = trail[-1] if key else self._at(trail)
@@ -158,6 +164,9 @@ class _Reports:
         return ""
 
     def _missing(self, trail: Trail) -> None:
+        if isinstance(trail[-1], int):
+            self._blame(trail[:-1], f"needs at least {trail[-1] + 1} members")
+            return
         field = field_at(self._model, trail)
         about = " ".join((field.description or "").split()) if field else ""
         first = re.split(r"(?<=[.;])\s", about, maxsplit=1)[0].rstrip(".;")

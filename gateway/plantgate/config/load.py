@@ -30,7 +30,11 @@ def check(path: Path, *, plugins: Registry | None = None) -> tuple[Plant | None,
         return None, problems
     judge = Judge(document, file, path.absolute().parent)
     plant = _plant(path.absolute(), judge, plugins or registry())
-    return (None if judge.errors else plant), in_order(judge.problems)
+    problems = in_order(judge.problems)
+    if judge.untold:
+        last = problems[-1]
+        problems += (Problem(file, last.place, (), f"and {judge.untold} more errors like the ones above"),)
+    return (None if judge.errors else plant), problems
 
 
 def _read(path: Path, file: str) -> tuple[Document | None, tuple[Problem, ...]]:
@@ -95,7 +99,7 @@ def _connection(name: str, written: Plain, judge: Judge, plugins: Registry) -> C
         return None
     type_name = written["type"]
     if not isinstance(type_name, str):
-        judge.blame((*trail, "type"), wrong_kind(["the name of a connector"], "type", type_name))
+        judge.blame((*trail, "type"), wrong_kind(["the name of a connector"], "type", type_name, needed=True))
         return None
     try:
         connector = plugins.connector(type_name)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from plantgate.sdk import Bytes, Connector, Settings
+from plantgate.store.limits import WhenFull
 
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
 """Names of plants, connections and flows: safe as a folder, a metric label and part of a client id."""
@@ -155,14 +156,6 @@ class Tracing(Settings):
     """Where traces go: an OTLP/HTTP address such as `http://collector:4318/v1/traces`."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of batches that are traced, 0 to 1."""
-
-
-class WhenFull(Enum):
-    """What an outbox does when it has reached its limit."""
-
-    BLOCK = "block"
-    DROP_OLDEST = "drop_oldest"
-    KEEP_LATEST = "keep_latest"
 
 
 class OutboxSettings(Settings):

@@ -44,7 +44,7 @@ def plant_schema(plugins: Registry | None = None) -> Schema:
         "propertyNames": {"pattern": NAME_PATTERN},
         "additionalProperties": {"$ref": "#/$defs/connection"},
     }
-    properties["flows"] = flows
+    properties["flows"] = {**flows, "propertyNames": {"pattern": NAME_PATTERN}}
     return {
         "$schema": DIALECT,
         **plant,

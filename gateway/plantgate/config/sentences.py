@@ -36,12 +36,14 @@ _NOUNS: Final = {
     "dataclass_type": "`name: value` lines",
     "typed_dict_type": "`name: value` lines",
     "none_required": "null",
-    "url_type": "a URL",
-    "date_type": "a date such as 2026-01-31",
-    "time_type": "a time such as 06:30:00",
-    "datetime_type": "a time such as 2026-01-31T06:30:00Z",
-    "time_delta_type": "a duration such as PT90S",
-    "uuid_type": "a UUID",
+    **dict.fromkeys(("url_type", "url_parsing"), "a URL such as https://erp.example/api"),
+    **dict.fromkeys(("date_type", "date_parsing", "date_from_datetime_parsing"), "a date such as 2026-01-31"),
+    **dict.fromkeys(("time_type", "time_parsing"), "a time of day such as 06:30:00"),
+    **dict.fromkeys(
+        ("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), "a time such as 2026-01-31T06:30:00Z"
+    ),
+    **dict.fromkeys(("time_delta_type", "time_delta_parsing"), "a duration such as PT90S"),
+    **dict.fromkeys(("uuid_type", "uuid_parsing"), "a UUID"),
 }
 
 
@@ -55,7 +57,7 @@ def wrong_kind(nouns: list[str], name: str, written: object, *, needed: bool = F
     wanted = " or ".join(dict.fromkeys(nouns))
     if written is None:
         return f"has no value; write {wanted}{'' if needed else ', or remove the line'}"
-    text = "the text " if isinstance(written, str) and "text" not in nouns else ""
+    text = "the text " if isinstance(written, str) and written.strip() and "text" not in nouns else ""
     return f"expected {wanted}, not {text}{shown(name, written)}{quantity(nouns, name, written)}"
 
 
@@ -100,7 +102,7 @@ def _choice(context: Mapping[str, Any], name: str, written: object) -> str:
     if not allowed:
         return f"must be {context['expected']}, not {shown(name, written)}"
     if written is None:
-        return f"has no value; write {' or '.join(allowed)}, or remove the line"
+        return f"has no value; write one of {', '.join(allowed)}, or remove the line"
     text = str(written).lower() if isinstance(written, bool) else str(written)
     if not isinstance(written, str) and text in allowed:
         return f'is text here; write it in quotes: "{text}"'
@@ -135,16 +137,13 @@ _SENTENCES: Final[dict[str, Callable[[Mapping[str, Any], str, object], str]]] = 
     "union_tag_invalid": lambda context, name, written: _choice(
         {"expected": context["expected_tags"]}, name, context["tag"]
     ),
-    "union_tag_not_found": lambda context, name, written: f"has no {context['discriminator']}; one must be given",
+    "union_tag_not_found": lambda context, name, written: (
+        f"has no {str(context['discriminator']).strip(chr(39))}; it must be given"
+    ),
     "value_error": _own,
     "assertion_error": _own,
     "name": lambda context, name, written: not_a_name(written),
     "string_pattern_mismatch": _pattern,
     "finite_number": lambda context, name, written: "must be a finite number",
     "int_parsing_size": lambda context, name, written: "is a number of too many digits",
-    "int_from_float": lambda context, name, written: (
-        f"expected a whole number; write {written:.0f}"
-        if isinstance(written, float) and written.is_integer()
-        else f"expected a whole number, not {shown(name, written)}"
-    ),
 }

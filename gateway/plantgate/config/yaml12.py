@@ -21,6 +21,9 @@ SIZE_MAX: Final = 2**20
 DEPTH_MAX: Final = 32
 """How deep lists and mappings may nest."""
 
+FAULTS_MAX: Final = 50
+"""After so many faults no more are looked for."""
+
 Plain: TypeAlias = dict[str, "Plain"] | list["Plain"] | str | int | float | bool | None
 
 # The core schema, https://yaml.org/spec/1.2.2/#1032-tag-resolution, without .inf and .nan, which no setting means,
@@ -194,7 +197,9 @@ class _Builder:
     def _key(self, event: Any, events: Any) -> str:
         """The text of a key, as written."""
         if not isinstance(event, yaml.ScalarEvent):
+            self._trail.append("?")
             self._value(event, events, _Spot(event.start_mark, event.start_mark))
+            self._trail.pop()
             if not isinstance(event, yaml.AliasEvent):
                 self._fault("a list or mapping cannot be a name; quote it if it is text", event)
             return "?"
@@ -244,6 +249,8 @@ class _Builder:
 
     def _fault(self, text: str, event: Any) -> None:
         self.faults.append(Fault(text, _place(event.start_mark), tuple(self._trail)))
+        if len(self.faults) >= FAULTS_MAX:
+            raise NotYaml(*self.faults)
 
 
 def _tag(tag: str) -> str:

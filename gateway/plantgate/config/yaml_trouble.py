@@ -3,22 +3,22 @@
 import re
 from typing import Any, Final
 
-_INDENTATION: Final = "the indentation does not fit the lines above"
 _QUOTE: Final = (
     "after the closing quote nothing may follow; quote the whole text, or look for a quote above that is not closed"
 )
 _ESCAPE: Final = "in double quotes a backslash is written \\\\; in single quotes it is just \\"
 
+_LIST: Final = (
+    "this does not fit the list above: begin it with `- `, or indent it like the name that the list belongs to"
+)
+# libyaml's own idea of where a line ends.
+_LINE_END: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+
 # A part of what libyaml says, or PyYAML's own parser where its words differ, and what it means to an operator.
 _MEANINGS: Final = (
-    (
-        "expected '-' indicator",
-        "this does not fit the list above: begin it with `- `, or indent it like the name that the list belongs to",
-    ),
     ("entries are not allowed", "a list cannot begin here; put `- ` on a line of its own, below the name"),
-    ("expected key", _INDENTATION),
-    ("block end", _INDENTATION),
     ("unknown escape", f"an unknown escape; {_ESCAPE}"),
+    ("escape sequence", f"an escape that lacks digits; {_ESCAPE}"),
     ("xdecimal", f"an escape that lacks digits; {_ESCAPE}"),
     ("escape code", f"an escape that is no character; {_ESCAPE}"),
     ("node content", "a value is missing here, or this mark needs quotes"),
@@ -38,7 +38,7 @@ def sentence(error: Any, text: str) -> tuple[str, int, int]:
     """What is wrong and what to do, with the line and column (from 1) to look at; `error` is a `MarkedYAMLError`."""
     said = str(error.problem)
     mark = error.problem_mark or error.context_mark
-    lines = text.split("\n")
+    lines = _LINE_END.split(text)
     here = lines[mark.line] if mark.line < len(lines) else ""
     at = (mark.line + 1, mark.column + 1)
     opened = error.context_mark or mark
@@ -58,12 +58,17 @@ def sentence(error: Any, text: str) -> tuple[str, int, int]:
         return "a tab in the indentation; YAML indents with spaces", *at
     if "cannot start any token" in said:
         return f"text that begins with {here[mark.column]} needs quotes", *at
-    if "expected key" in said and here[mark.column : mark.column + 1] == ":":
+    misfit = any(part in said for part in ("expected key", "block end", "'-' indicator"))
+    if (misfit or "node content" in said) and here[mark.column : mark.column + 1] == ":":
         return "the name before the colon is missing", *at
-    if ("expected key" in said or "block end" in said) and here[: mark.column].rstrip().endswith(("'", '"')):
+    if misfit and error.context == "while parsing a block collection":
+        return _LIST, *at
+    if misfit and here[: mark.column].rstrip().endswith(("'", '"')):
         return _QUOTE, *at
     if "directive" in said:
         return "a line that begins with % is not a setting; quote the name if it is one", mark.line + 1, 1
+    if misfit:
+        return "the indentation does not fit the lines above", *at
     for part, meaning in _MEANINGS:
         if part in said:
             return meaning, *at

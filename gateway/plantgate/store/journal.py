@@ -176,7 +176,7 @@ class Journal:
                         await self._room.wait()
             finally:
                 self._waiting -= 1
-        self._refuse_if_over()
+        self.refuse_if_over()
         waiting = _Waiting(items, size, self._loop.create_future())
         self._pending.append(waiting)
         self._pending_bytes += size
@@ -195,8 +195,10 @@ class Journal:
 
         Raises `JournalFailed`.
         """
-        self._refuse_if_over()
-        return self._loop.run_in_executor(self._writing, self._writer.trim, sequence)
+        self.refuse_if_over()
+        trimming = self._loop.run_in_executor(self._writing, self._writer.trim, sequence)
+        trimming.add_done_callback(self._trimmed)
+        return trimming
 
     async def verify(self) -> list[Damage]:
         """Read every record back; returns all damage. Raises `OSError`."""
@@ -262,6 +264,12 @@ class Journal:
         self._wake_readers()
         self._rest()
 
+    def _trimmed(self, trimming: "asyncio.Future[int]") -> None:
+        """Heard even if nobody awaits it. Whatever a trim stumbles over, the journal must not go on as if it had not."""
+        error = None if trimming.cancelled() else trimming.exception()
+        if error is not None and self._writer.failed is None:
+            self._writer.stop(repr(error))
+
     def _leave(self, waiting: _Waiting) -> None:
         self._pending_bytes -= waiting.size
         self._room.set()
@@ -283,7 +291,7 @@ class Journal:
     async def _wait_beyond(self, sequence: int) -> None:
         """Until there is a durable record at `sequence`."""
         while self.end.sequence <= sequence:
-            self._refuse_if_over()
+            self.refuse_if_over()
             news: asyncio.Future[None] = self._loop.create_future()
             self._more.add(news)
             try:
@@ -298,7 +306,8 @@ class Journal:
 
     # The end.
 
-    def _refuse_if_over(self) -> None:
+    def refuse_if_over(self) -> None:
+        """Raises `JournalFailed` or, once closed, `Unavailable`."""
         if self._writer.failed is not None:
             raise JournalFailed(self._writer.failed)
         if self._closed:

@@ -90,7 +90,7 @@ class Keeper:
     def _trim(self) -> None:
         if (sequence := self._useless()) is not None:
             try:
-                self._journal.trim(sequence).add_done_callback(_heard)
+                self._journal.trim(sequence)
             except GatewayError:
                 return  # it has failed or is closed, and says so to whoever uses it
 
@@ -107,7 +107,3 @@ def _keep_all(work: list[tuple[CursorFile, Saved, Batch | None]]) -> None:
     for file, saved, owed in work:
         file.keep(saved, owed)
 
-
-def _heard(trimming: "asyncio.Future[int]") -> None:
-    if not trimming.cancelled():
-        trimming.exception()  # a journal that fails in it says so at the next append

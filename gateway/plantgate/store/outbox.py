@@ -161,12 +161,12 @@ class Outbox:
             return
         await self._room.look_at_ages()
         while True:
-            made = self._room.made
+            trimmed = self._journal.figures.trimmed
             try:
                 await self._journal.append_many(items)
                 break
             except DiskFull as error:
-                if not await self._room.make(made):
+                if not await self._room.make(trimmed):
                     raise self._full(error) from error
         for destination in self._all.values():
             if destination.oldest is None and destination.queued(self._journal.end):

@@ -152,6 +152,12 @@ class JournalWalk:
         self._walk = SegmentWalk(file, segment, self._stored.seed)
 
 
+def _heard(fetching: "asyncio.Future[tuple[int, list[Record] | Damage]]") -> None:
+    """A reader that was given up does not come back for its error."""
+    if not fetching.cancelled():
+        fetching.exception()
+
+
 def _first(segment: Segment) -> int:
     return segment.start.sequence
 
@@ -190,6 +196,7 @@ class Reader:
                     continue
                 loop = asyncio.get_running_loop()
                 self._fetching = loop.run_in_executor(self._executor, self._fetch, self.sequence, bytes_max)
+                self._fetching.add_done_callback(_heard)
             # Not awaited directly: a cancelled read must leave the walk running and find its result the next time.
             await asyncio.wait([self._fetching])
             fetched, self._fetching = self._fetching, None

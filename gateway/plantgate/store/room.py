@@ -29,8 +29,6 @@ class Room:
         clock: Clock,
         executor: Executor,
     ) -> None:
-        self.made = 0
-        """How often room was made: whoever met a full outbox before the last time need only try again."""
         self._journal = journal
         self._destinations = destinations
         self._keeper = keeper
@@ -54,24 +52,19 @@ class Room:
     async def make(self, seen: int) -> bool:
         """Give back at least one segment, if the limits allow it; False if only waiting helps.
 
-        `seen` is `made` as it was when the outbox was found full. Raises `DiskFull`, `JournalFailed`.
+        `seen` is how many segments had been trimmed before the outbox was found full: whoever comes when more have been
+        need only try again. Raises `DiskFull`, `JournalFailed`.
         """
+        figures = self._journal.figures
         async with self._one:
-            if self.made != seen:
-                return True
-            before = self._journal.bytes_on_disk
-            await self._keeper.now()
-            if self._journal.bytes_on_disk >= before:
-                until = self._until()
-                if until is None:
-                    return False
+            if figures.trimmed == seen:
+                await self._keeper.now()
+            if figures.trimmed == seen and (until := self._until()) is not None:
                 for destination in list(self._destinations.values()):
                     await self._overtake(destination, until)
                 await self._keeper.now()
-                if self._journal.bytes_on_disk >= before:
-                    return False
-            self.made += 1
-            return True
+            self._journal.refuse_if_over()
+            return figures.trimmed != seen
 
     def _until(self) -> Position | None:
         """Up to where the backlog must go; None if it must not."""

@@ -75,6 +75,8 @@ class JournalFigures:
     groups: int = 0
     records: int = 0
     bytes: int = 0
+    trimmed: int = 0
+    """Segments dropped."""
     sync_seconds: float = 0.0
     """Total; over `groups` it is the mean."""
     sync_seconds_last: float = 0.0
@@ -245,6 +247,7 @@ class JournalWriter:
                 self.disk.unlink(gone.path)
                 # One by one, so that a crash leaves no hole in the middle.
                 self.disk.sync_directory(self.directory)
+                self.figures.trimmed += 1
                 dropped += 1
         except OSError as error:
             raise self._fail(error) from error

@@ -54,7 +54,7 @@ def read_all(connector: Files, *, acknowledge: bool = True) -> list[Batch]:
     """One session, until the files end."""
 
     async def session() -> list[Batch]:
-        batches = []
+        batches: list[Batch] = []
         async with connector.source() as source:
             while True:
                 try:

@@ -30,7 +30,7 @@ def test_half_a_line_waits_for_its_other_half(tmp_path: Path) -> None:
 
     async def session() -> list[object]:
         async with _following(tmp_path).source() as source:
-            got = [sample.value for sample in await source.read()]
+            got: list[object] = [sample.value for sample in await source.read()]
             waiting = asyncio.ensure_future(source.read())
             await asyncio.sleep(0.02)
             assert not waiting.done()
@@ -180,7 +180,7 @@ def test_new_files_are_found_and_read_in_order_of_their_names(tmp_path: Path) ->
 
     async def session() -> list[object]:
         async with asyncio.timeout(10), _following(tmp_path, "*.csv").source() as source:
-            got = [sample.value for sample in await source.read()]
+            got: list[object] = [sample.value for sample in await source.read()]
             (tmp_path / "a.csv").write_text("time,q\n" + _row(1))
             (tmp_path / "c.csv").write_text("time,p\n" + _row(3))
             for _ in range(2):

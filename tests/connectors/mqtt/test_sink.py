@@ -163,6 +163,52 @@ async def test_an_oversized_batch_is_split_and_only_an_oversized_value_is_reject
     await with_broker(body, packet_bytes_max=4096)
 
 
+async def test_a_limit_the_broker_did_not_announce_is_learned_from_its_refusal(tmp_path: Path) -> None:
+    async def body(broker: Broker) -> None:
+        came = collect(broker)
+        broker.answer = lambda message: 0x95 if len(message.payload) > 1500 else 0
+        connector = mqtt(tmp_path)
+        async with connector.sink() as sink:
+            await sink.accept(batch(*range(100)))
+            assert set(positions(came)) == set(range(100))
+            sent = broker.counters["refused"]
+            await sink.accept(batch(*range(100), position=100))
+            assert broker.counters["refused"] == sent  # not tried again
+            with pytest.raises(Rejected, match="the message is larger than it takes"):
+                await sink.accept(batch("x" * 1500))
+            await sink.accept(batch("x" * 1200))  # more than half the limit, and fits
+
+    await with_broker(body)
+
+
+async def test_a_broker_that_drops_the_connection_on_large_messages_does_not_stop_the_flow(tmp_path: Path) -> None:
+    async def body(broker: Broker) -> None:
+        came = collect(broker)
+        broker.received = lambda message: came.append(message) if len(message.payload) <= 100_000 else None
+        broker.answer = lambda message: None if len(message.payload) > 100_000 else 0
+        connector = mqtt(tmp_path, version="3.1.1")
+        given = [batch(*range(3000)), batch("x" * 200_000, position=3000), batch(1, position=3001)]
+        sessions, set_aside = 0, []
+        while given:
+            sessions += 1
+            assert sessions < 20
+            try:
+                async with connector.sink() as sink:
+                    while given:
+                        await sink.accept(given[0])
+                        del given[0]
+            except Rejected as error:
+                set_aside.append(str(error))
+                del given[0]
+            except Unavailable as error:
+                await asyncio.sleep(max(0.5, error.retry_after_seconds or 0))
+        assert len(set_aside) == 1
+        assert "sessions keep ending when it is sent" in set_aside[0]
+        assert set(positions(came)) == {*range(3000), 3001}
+
+    await with_broker(body)
+
+
 @pytest.mark.parametrize(
     ("code", "error", "words"),
     [

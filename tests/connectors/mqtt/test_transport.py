@@ -39,7 +39,7 @@ class Heard:
     def packet(self, whole: bytes) -> None:
         self.told.append(("packet", whole))
 
-    def lost(self, reason: str) -> None:
+    def lost(self, reason: str, *, closed: bool) -> None:
         self.told.append(("lost", reason))
 
 

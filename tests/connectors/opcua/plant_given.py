@@ -141,3 +141,10 @@ async def asyncua_server(
     async with server:
         listening = server.bserver._server
         yield f"opc.tcp://127.0.0.1:{listening.sockets[0].getsockname()[1]}/plant"
+
+
+class FixedClock:
+    """Noon of the day the certificates are made for, so that none of them runs out."""
+
+    def now(self) -> int:
+        return int(NOW.timestamp() * 1e9)

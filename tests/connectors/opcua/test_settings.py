@@ -104,3 +104,15 @@ def test_every_setting_is_documented() -> None:
 def test_reading_settings_does_not_load_asyncua() -> None:
     script = "import sys, plantgate_connectors.opcua; sys.exit('asyncua' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+def test_what_is_allowed_and_unwise_is_told() -> None:
+    assert settings().doubts() == ()
+    tags = [
+        {"tag": "a", "node": "nsu=urn:press;s=a"},
+        {"tag": "b", "node": "ns=2;s=b"},
+        {"tag": "c", "node": "ns=3;s=c"},
+    ]
+    [open_channel, shaky] = settings(security={"policy": "None"}, tags=tags).doubts()
+    assert "anyone on the network" in open_channel
+    assert shaky.startswith("tags[1]: ns=2;s=b (and 1 more) names its namespace by a number")

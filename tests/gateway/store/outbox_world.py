@@ -92,10 +92,12 @@ class World:
             try:
                 async with await self._open() as outbox:
                     try:
-                        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                            group.create_task(self._produce(outbox))
-                            for name in self.names:
-                                group.create_task(self._consume(outbox, name))
+                        late = 60.0 if self.exact else 0.0  # time for what was begun to end
+                        async with asyncio.timeout(seconds + late), asyncio.TaskGroup() as group:
+                            tasks = [group.create_task(self._consume(outbox, name)) for name in self.names]
+                            await self._produce(outbox, asyncio.get_running_loop().time() + seconds)
+                            for task in tasks:
+                                task.cancel()
                     except TimeoutError:
                         pass
                     finally:
@@ -114,8 +116,9 @@ class World:
     async def _open(self) -> Outbox:
         return await Outbox.open(HERE, self.names, limits=self.limits, disk=self.disk, clock=self.clock)
 
-    async def _produce(self, outbox: Outbox) -> None:
-        while True:
+    async def _produce(self, outbox: Outbox, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() < until:
             await asyncio.sleep(self.luck.choice((0.0, 0.01, 0.05)))
             batch, numbers = self._make()
             self.doubtful |= numbers
@@ -126,6 +129,8 @@ class World:
                 except Unavailable:
                     assert self.limits.when_full is WhenFull.BLOCK
                     await asyncio.sleep(0.05)
+                    if loop.time() > until:
+                        return
             self.doubtful -= numbers
             self.accepted |= numbers
             self.accepted_gaps |= {gap.cause for gap in batch.gaps}

@@ -44,7 +44,7 @@ const commands = {
 let stopping = null;
 
 function stop(exitCode) {
-    // Half a second lets the answer leave; node-opcua's own grace tells clients nothing more.
+    // A moment for the answer to leave; node-opcua keeps handles open that would hold the process.
     stopping ??= (async () => {
         await gate.close();
         setTimeout(() => process.exit(exitCode), 50).unref();

@@ -3,6 +3,7 @@
 
 const TREND_SECONDS = 120;
 const TREND_SECONDS_LEAST = 20;
+const HELD_MS = 2600;
 const TAGS_SHOWN = 300;
 const EVENTS_KEPT = 200;
 const SILENT_MS = 5000;
@@ -411,7 +412,7 @@ function tagRow(tag) {
 function drawTags() {
   const now = gatewayNow();
   for (const tag of tags.values()) {
-    while (tag.trend.length && tag.trend[0].at < now - TREND_SECONDS * 1000) tag.trend.shift();
+    while (tag.trend.length > 1 && tag.trend[1].at < now - TREND_SECONDS * 1000) tag.trend.shift();
     if (tag.row === null) continue;
     const age = tag.time === null ? null : (now - tag.time) / 1000;
     const value = tag.value === null ? "–" : typeof tag.value === "number" ? short.format(tag.value) : String(tag.value);
@@ -424,6 +425,26 @@ function drawTags() {
   put(by("trend-reach"), `last ${span(trendSeconds())}`);
 }
 
+// A value that a machine reports only when it changes holds until the next: faint, since nobody has measured it there.
+function held(points, now) {
+  const steps = [];
+  points.forEach((point, index) => {
+    steps.push(point);
+    const until = points[index + 1]?.at ?? now;
+    if (until - point.at > HELD_MS) steps.push({ ...point, at: until });
+  });
+  return steps;
+}
+
+function broken(points) {
+  const parts = [];
+  points.forEach((point, index) => {
+    if (index && point.at - points[index - 1].at > HELD_MS) parts.push({ at: point.at, number: null });
+    parts.push(point);
+  });
+  return parts;
+}
+
 function drawTrend(tag, now) {
   const target = canvas(tag.row.trend);
   const numbers = tag.trend.filter((point) => point.number !== null).map((point) => point.number);
@@ -431,7 +452,8 @@ function drawTrend(tag, now) {
   const low = Math.min(...numbers);
   const high = Math.max(...numbers);
   const share = (point) => (point.number === null ? null : high > low ? (point.number - low) / (high - low) : 0.5);
-  line(target, tag.trend, share, known.linked ? colours.in : colours.soft, now);
+  line(target, held(tag.trend, now), share, colours.line, now);
+  line(target, broken(tag.trend), share, known.linked ? colours.in : colours.soft, now);
   target.pen.fillStyle = colours.bad;
   for (const point of tag.trend) {
     if (!point.bad) continue;

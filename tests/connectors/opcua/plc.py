@@ -1,0 +1,129 @@
+"""A controller to test against: asyncua's server on the simulated network, with faults on command. Rung 2c."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from asyncua import Server, ua
+
+from plantgate.sdk import Sample
+
+HOST = "plc"
+URL = f"opc.tcp://{HOST}:4840/plant"
+NAMESPACE = "urn:press"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Plc:
+    """Variables by name in `urn:press`, and a server that can be ended, begun again, and told to refuse."""
+
+    def __init__(self, names: Iterable[str], *, before: Sequence[str] = ()) -> None:
+        self._names = list(names)
+        self._before = before
+        self._server: Server | None = None
+        self.refusals: dict[str, list[int]] = {}
+        """StatusCodes that the next calls of a session service get, by the service's name."""
+
+    async def begin(self, *, before: Sequence[str] | None = None, without: Sequence[str] = ()) -> None:
+        """Start; namespaces in `before` come first and so move ours, names in `without` do not exist yet."""
+        self._before = self._before if before is None else before
+        server = Server()
+        await server.init()
+        server.set_endpoint(URL)
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        for uri in self._before:
+            await server.register_namespace(uri)
+        self.index = await server.register_namespace(NAMESPACE)
+        self._server = server
+        for name in self._names:
+            if name not in without:
+                await self.add(name)
+        self._refuse_on_command(server)
+        await server.start()
+
+    async def add(self, name: str) -> None:
+        """Make a variable; it has no value yet."""
+        assert self._server is not None
+        waiting = ua.DataValue(ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
+        node = await self._server.nodes.objects.add_variable(ua.NodeId(name, self.index), name, 0.0)
+        await self._server.write_attribute_value(node.nodeid, waiting)
+
+    async def remove(self, name: str) -> None:
+        """Take a variable away, as a program change does."""
+        assert self._server is not None
+        await self._server.delete_nodes([self._server.get_node(ua.NodeId(name, self.index))])
+
+    async def end(self) -> None:
+        """Stop; sessions and subscriptions are gone with it."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            for session in list(server.iserver._external_sessions.values()):
+                await session.close_session(True)
+            await server.iserver.subscription_service.delete_subscriptions(
+                list(server.iserver.subscription_service.subscriptions)
+            )
+            await server.stop()
+
+    async def show(self, *samples: Sample) -> None:
+        """Let the variables have these values, qualities and times."""
+        assert self._server is not None
+        for sample in samples:
+            value: Any = sample.value
+            variant = ua.Variant(value) if value is not None else ua.Variant(None, ua.VariantType.Null)
+            made = ua.DataValue(variant, ua.StatusCode(sample.quality), time_of(sample.time))
+            await self._server.write_attribute_value(ua.NodeId(sample.tag, self.index), made)
+
+    def refuse(self, service: str, code: int, times: int = 1) -> None:
+        """Have the next calls of a service fail: ``create_subscription``, ``create_monitored_items``, …"""
+        self.refusals[service] = [code] * times
+
+    @property
+    def subscriptions(self) -> dict[int, Any]:
+        """The server's own, by id."""
+        assert self._server is not None
+        return dict(self._server.iserver.subscription_service.subscriptions)
+
+    def forget_subscriptions(self) -> None:
+        """Lose them without a word."""
+        assert self._server is not None
+        self._server.iserver.subscription_service.subscriptions.clear()
+
+    @property
+    def iserver(self) -> Any:
+        """asyncua's internal server."""
+        assert self._server is not None
+        return self._server.iserver
+
+    def _refuse_on_command(self, server: Server) -> None:
+        service = server.iserver.subscription_service
+        for name in ("create_subscription", "create_monitored_items", "transfer_subscriptions", "republish"):
+            setattr(service, name, self._guarded(name, getattr(service, name)))
+
+    def _guarded(self, name: str, call: Any) -> Any:
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            left = self.refusals.get(name)
+            if left:
+                raise ua.UaStatusCodeError(left.pop(0))
+            return call(*arguments, **named)
+
+        return guarded
+
+
+@asynccontextmanager
+async def plc(names: Iterable[str], *, before: Sequence[str] = (), without: Sequence[str] = ()) -> AsyncIterator[Plc]:
+    """A running controller."""
+    made = Plc(names, before=before)
+    await made.begin(without=without)
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await made.end()
+
+
+def time_of(nanoseconds: int | None) -> datetime | None:
+    """asyncua's form of a source time; exact to the microsecond."""
+    return None if nanoseconds is None else _EPOCH + timedelta(microseconds=nanoseconds // 1000)
