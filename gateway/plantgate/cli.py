@@ -16,7 +16,7 @@ from typing import Final
 from plantgate import __version__
 from plantgate.config.load import check, load
 from plantgate.config.place import spell
-from plantgate.config.plan import Changes, Difference, compare, document
+from plantgate.config.plan import Changes, Difference, Written, compare, document
 from plantgate.config.problems import PlantFileError, Problem, file_name, nearest
 from plantgate.registry import Installed, registry
 from plantgate.terminal.inquiry import NoAnswer, address_of, ask, status_text
@@ -86,15 +86,8 @@ def _check(chosen: argparse.Namespace) -> int:
 def _plan(chosen: argparse.Namespace) -> int:
     plant = load(chosen.plant)
     wanted = document(plant)
-    old, against = None, f"the gateway at {chosen.url or address_of(chosen.plant)}"
-    if chosen.against != "running":
-        old, against = document(load(Path(chosen.against))), chosen.against
-    else:
-        try:
-            old = ask(chosen.url or address_of(chosen.plant), "plan")
-        except NoAnswer as error:
-            against = f"nothing ({error})"
-    difference = compare(old or None, wanted)
+    old, against = _running(chosen) if chosen.against == "running" else _on_file(Path(chosen.against))
+    difference = compare(old, wanted)
     surveys = []
     if chosen.survey:
         from plantgate.observe.logging import News, configure_logging
@@ -126,6 +119,19 @@ def _plan(chosen: argparse.Namespace) -> int:
             rows = [["" if found.fine else "!", found.subject, found.wanted, found.granted] for found in one.findings]
             print(table(("", "WHAT", "WANTED", "GRANTED"), rows))
     return FINE
+
+
+def _running(chosen: argparse.Namespace) -> tuple[Written | None, str]:
+    """What the running gateway runs, and how to call it; nothing, if none answers."""
+    try:
+        url = chosen.url or address_of(chosen.plant)
+        return ask(url, "plan") or None, f"the gateway at {url}"
+    except NoAnswer as error:
+        return None, f"nothing, since {str(error).partition(';')[0]}"
+
+
+def _on_file(file: Path) -> tuple[Written, str]:
+    return document(load(file)), file_name(file)
 
 
 def _status(chosen: argparse.Namespace) -> int:

@@ -100,7 +100,7 @@ class TestMqttSource(SourceContract[Twin]):
     async def produce(self, device: Twin, samples: Sequence[Sample]) -> None:
         broker = device.broker
         for sample in samples:
-            while any(broker.waiting(client_id) > 500 for client_id in broker.client_ids()):
+            while any(broker.waiting(client_id) > 500 for client_id in broker.client_ids()):  # noqa: ASYNC110  no event there
                 await asyncio.sleep(0.1)  # a publisher that gives the broker no more than it can pass on
             value: Scalar = sample.value if isinstance(sample.value, int | float | str) else None
             payload = json.dumps({"v": value, "q": sample.quality, "t": sample.time})

@@ -225,6 +225,9 @@ def test_nobody_at_that_address_is_a_sentence(here: Path, capsys: pytest.Capture
     assert main(["status"]) == 4
     said = capsys.readouterr().err
     assert said.startswith("plantgate: no gateway answers at http://127.0.0.1:1: connection refused; ")
+    (here / "plant.yaml").write_text(PLANT + "http: { listen: '127.0.0.1:0' }\n")
+    assert main(["status"]) == 4
+    assert "plant.yaml lets the gateway take any free port" in capsys.readouterr().err
     assert main(["status", "--url", "ftp://x"]) == 4
     assert "ftp://x is not an HTTP address" in capsys.readouterr().err
 
@@ -250,7 +253,9 @@ def test_plan_compares_with_the_running_gateway(here: Path, capsys: pytest.Captu
 def test_plan_without_a_running_gateway_takes_everything_as_new(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--no-survey", "--url", "http://127.0.0.1:1"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("plant.yaml against nothing (no gateway answers at http://127.0.0.1:1: connection refused")
+    assert said.startswith(
+        "plant.yaml against nothing, since no gateway answers at http://127.0.0.1:1: connection refused:\n"
+    )
     assert "flow copy: new, would start" in said
 
 

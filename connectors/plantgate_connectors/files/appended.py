@@ -72,13 +72,17 @@ class Appended:
             return False
         return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
-    def last_lines(self) -> Iterator[bytes]:
-        """The last mebibyte's whole lines, in order."""
-        start = max(0, self.size - _BLOCK)
-        block = os.pread(self._fd, self.size - start, start)
-        if start:
-            block = block[block.find(b"\n") + 1 :]
-        yield from block.splitlines(keepends=True)
+    def lines(self) -> Iterator[bytes]:
+        """Its whole lines, in order."""
+        at, rest = 0, b""
+        while at < self.size:
+            block = os.pread(self._fd, min(_BLOCK, self.size - at), at)
+            if not block:
+                return
+            at += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
 
     def close(self) -> None:
         """Cut off what a failed append left, and close."""

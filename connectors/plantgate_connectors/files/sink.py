@@ -19,19 +19,21 @@ async def file_sink(settings: Write, context: Context) -> AsyncIterator["FileSin
     """A session. Raises `Unavailable` when the folder cannot be written to, or another flow writes there."""
     thread = ThreadPoolExecutor(1, thread_name_prefix=f"files {context.connection}")
     loop = asyncio.get_running_loop()
+    writer = Writer(settings, context)
     try:
         try:
-            writer = await loop.run_in_executor(thread, Writer, settings, context)
+            await loop.run_in_executor(thread, writer.open)
         except OSError as error:
             raise _unavailable(settings, context, error) from error
         context.standing.up(folder=str(settings.folder))
-        try:
-            yield FileSink(settings, context, writer, thread)
-        finally:
-            # Runs after any write under way, on the same thread, whether or not this wait is cut short.
-            await asyncio.wait([loop.run_in_executor(thread, writer.close)], timeout=5.0)
+        yield FileSink(settings, context, writer, thread)
     finally:
+        # Runs after an opening or a write under way, on the same thread, whether or not this wait is cut short.
+        closing = loop.run_in_executor(thread, writer.close)
         thread.shutdown(wait=False)
+        await asyncio.wait([closing], timeout=5.0)
+        if closing.done() and (fault := closing.exception()) is not None:
+            context.log.warning("not closed properly, nothing is lost by it", reason=str(fault))
 
 
 class FileSink:

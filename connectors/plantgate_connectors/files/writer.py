@@ -11,6 +11,7 @@ from typing import IO, Final
 
 from plantgate.sdk import Batch, Context, Unavailable
 from plantgate_connectors.files.appended import Appended
+from plantgate_connectors.files.numbers import Numbers
 from plantgate_connectors.files.settings import Format, Rotate, Write
 from plantgate_connectors.files.written import CSV_HEADER, csv_rows, gap_lines, json_lines, marks
 
@@ -20,55 +21,63 @@ _PERIODS: Final = {Rotate.NEVER: "", Rotate.DAILY: "%Y%m%d", Rotate.HOURLY: "%Y%
 
 
 class Writer:
-    """Blocking; every method is called on the same thread. Opening it finds out what the files hold already."""
+    """Blocking; after its making every method is called on the same thread."""
 
     def __init__(self, settings: Write, context: Context) -> None:
-        """Raises `OSError`, or `Unavailable` where another flow writes under the same name."""
         self._settings, self._context = settings, context
+        self._csv = settings.format is Format.CSV
         self._ending = _ENDINGS[settings.format]
-        self._next: dict[str, int] = {}
+        self._numbers = Numbers()
+        self._through = 0
+        """Files up to this number are accounted for in what was kept."""
         self._gaps: deque[str] = deque(maxlen=_GAPS_REMEMBERED)
         self._current: Appended | None = None
         self._gap_file: Appended | None = None
         self._kept = context.folder / "written.json"
-        settings.folder.mkdir(parents=True, exist_ok=True)
+        self._lock: IO[bytes] | None = None
+
+    def open(self) -> None:
+        """Find out what the files hold already.
+
+        Raises `OSError`, or `Unavailable` where another flow writes under the same name.
+        """
+        self._settings.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._alone()
-        try:
-            self._recall()
-        except BaseException:
-            self.close()
-            raise
+        self._recall()
 
     def write(self, batch: Batch) -> None:
         """On disk on return; what the files have already is passed over. Raises `OSError`, or `Rejected`."""
-        following = self._next.get(batch.origin, batch.position) if batch.origin else batch.position
-        first = min(len(batch), max(0, following - batch.position))
-        csv = self._settings.format is Format.CSV
         gaps = [line for line in gap_lines(batch) if not batch.origin or line not in self._gaps]
-        lines = "".join((csv_rows if csv else json_lines)(batch, first)).encode()
-        if gaps and csv:
+        begin, end = batch.position, batch.position + len(batch)
+        new = list(self._numbers.missing(batch.origin, begin, end)) if batch.origin else [(begin, end)]
+        written = csv_rows if self._csv else json_lines
+        lines = "".join(line for start, stop in new for line in written(batch, start - begin, stop - begin)).encode()
+        if gaps and self._csv:
             self._gaps_beside().append("".join(gaps).encode())
         elif gaps:
             lines = "".join(gaps).encode() + lines
         if lines:
             self._file().append(lines)
         self._gaps.extend(gaps)
-        if batch.origin:
-            self._next[batch.origin] = max(following, batch.position + len(batch))
-        self._context.standing.count("samples_written", len(batch) - first)
-        self._context.standing.count("repeats_recognised", first)
+        if batch.origin and new:
+            self._numbers.add(batch.origin, begin, end)
+        count = sum(stop - start for start, stop in new)
+        self._context.standing.count("samples_written", count)
+        self._context.standing.count("repeats_recognised", len(batch) - count)
 
     def close(self) -> None:
-        """Write down how far the files go, and let go of them."""
+        """Write down how far the files go, and let go of them. Does nothing where nothing is open."""
+        if self._lock is None:
+            return
         try:
-            if self._next:
-                self._keep()
+            self._keep()
         finally:
             for file in (self._current, self._gap_file):
                 if file is not None:
                     file.close()
             self._current = self._gap_file = None
             self._lock.close()
+            self._lock = None
 
     def _alone(self) -> IO[bytes]:
         lock = (self._settings.folder / f".{self._settings.name}.lock").open("ab")
@@ -83,25 +92,22 @@ class Writer:
         return lock
 
     def _recall(self) -> None:
-        """From the last lines of the newest file that has any, and from what was written down at its predecessors."""
+        """From what was written down when a file was ended, and from the files since."""
         if self._kept.exists():
             try:
                 kept = json.loads(self._kept.read_text(encoding="utf-8"))
-                self._next = {str(origin): int(following) for origin, following in kept.items()}
-            except (ValueError, AttributeError, TypeError):
+                self._through, self._numbers = int(kept["through"]), Numbers.of(kept["numbers"])
+            except (ValueError, KeyError, TypeError):
                 self._context.log.warning("unreadable, going by the files alone", file=str(self._kept))
-        csv = self._settings.format is Format.CSV
-        for path in reversed(self._files()):
-            file = self._reopen(path)
-            found = self._learn(file, csv=csv)
-            if self._current is None and not self._is_full(file):
+        for number, path in self._files():
+            if number > self._through:
+                file = self._reopen(path)
+                self._learn(file, csv=self._csv)
+                if self._current is not None:
+                    self._current.close()
                 self._current = file
-            else:
-                file.close()
-            if found:
-                break
         gap_file = self._gap_path()
-        if csv and gap_file.exists():
+        if self._csv and gap_file.exists():
             self._gap_file = self._reopen(gap_file)
             self._learn(self._gap_file, csv=False)
 
@@ -111,17 +117,13 @@ class Writer:
             self._context.log.warning("half a line at the end, set aside", file=str(path), bytes=torn)
         return file
 
-    def _learn(self, file: Appended, *, csv: bool) -> bool:
-        found = False
-        lines = [line for line in file.last_lines() if line.endswith(b"\n")]
-        for line in lines:
-            for origin, position, is_gap in marks([line], csv=csv):
-                found = True
+    def _learn(self, file: Appended, *, csv: bool) -> None:
+        for line in file.lines():
+            for origin, position, is_gap in marks((line,), csv=csv):
                 if is_gap:
                     self._gaps.append(line.decode())
                 else:
-                    self._next[origin] = max(self._next.get(origin, 0), position + 1)
-        return found
+                    self._numbers.add(origin, position, position + 1)
 
     def _file(self) -> Appended:
         if self._current is not None and not self._current.is_there():
@@ -132,8 +134,7 @@ class Writer:
         if self._current is not None and self._is_full(self._current):
             self._end_file()
         if self._current is None:
-            files = self._files()
-            number = int(files[-1].name[len(self._settings.name) + 1 :].split("-")[0]) + 1 if files else 1
+            number = max(self._through, *(number for number, _ in self._files()), 0) + 1
             stamp = self._now().strftime("%Y%m%dT%H%M%SZ")
             path = self._settings.folder / f"{self._settings.name}-{number:06d}-{stamp}{self._ending}"
             head = CSV_HEADER if self._settings.format is Format.CSV else b""
@@ -142,6 +143,7 @@ class Writer:
 
     def _end_file(self) -> None:
         assert self._current is not None
+        self._through = int(self._current.path.name[len(self._settings.name) + 1 :].split("-")[0])
         self._keep()
         self._current.close()
         self._current = None
@@ -152,12 +154,11 @@ class Writer:
         period = self._now().strftime(_PERIODS[self._settings.rotate])
         return not file.path.name.rsplit("-", 1)[1].startswith(period)
 
-    def _files(self) -> list[Path]:
+    def _files(self) -> list[tuple[int, Path]]:
+        """By number."""
         name = re.compile(rf"{re.escape(self._settings.name)}-(\d{{6,}})-\d{{8}}T\d{{6}}Z{re.escape(self._ending)}")
-        found = [
-            (int(match[1]), path) for path in self._settings.folder.iterdir() if (match := name.fullmatch(path.name))
-        ]
-        return [path for _, path in sorted(found)]
+        files = self._settings.folder.iterdir()
+        return sorted((int(match[1]), path) for path in files if (match := name.fullmatch(path.name)))
 
     def _gap_path(self) -> Path:
         return self._settings.folder / f"{self._settings.name}.gaps.jsonl"
@@ -174,7 +175,7 @@ class Writer:
         """So that repeats are recognised even when someone has taken the written files away."""
         written = self._kept.with_suffix(".new")
         with written.open("w", encoding="utf-8") as file:
-            json.dump(self._next, file)
+            json.dump({"through": self._through, "numbers": self._numbers.document()}, file)
             file.flush()
             os.fsync(file.fileno())
         written.rename(self._kept)

@@ -249,13 +249,13 @@ class Session:
     # What the wire tells (see `transport.Listener`).
 
     def publish(self, first: int, body: bytes) -> None:
-        """A message; only after the welcome."""
-        if self._welcomed_at is not None:
+        """A message; only after the welcome, and no more when we are leaving."""
+        if self._welcomed_at is not None and not self._closing:
             self._receiver.publish(first, body)
 
     def oversized(self, first: int, topic: bytes, mid: int, size: int) -> None:
         """A message that was too large went by."""
-        if self._welcomed_at is not None:
+        if self._welcomed_at is not None and not self._closing:
             self._receiver.oversized(topic, mid, size)
 
     def puback(self, mid: int, reason: int) -> None:

@@ -91,7 +91,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """True if `issuer` may sign and did sign `certificate`."""
     if certificate.issuer != issuer.subject:
         return False
-    if False:
+    if certificate != issuer and not _is_authority(issuer):
         return False
     try:
         certificate.verify_directly_issued_by(issuer)

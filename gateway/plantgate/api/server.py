@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -40,17 +41,13 @@ class Seen:
 
 
 @asynccontextmanager
-async def serving(seen: Seen, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Serve until the block ends; gives the address really bound (port 0 picks a free one).
-
-    Raises `OSError` if the address is taken.
-    """
+async def serving(seen: Seen, door: socket.socket) -> AsyncIterator[tuple[str, int]]:
+    """Serve on a listening socket until the block ends; gives its address."""
     runner = web.AppRunner(_application(seen), access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port, backlog=32)
-        await site.start()
-        bound = runner.addresses[0]
+        await web.SockSite(runner, door).start()
+        bound = door.getsockname()
         yield bound[0], bound[1]
     finally:
         await runner.cleanup()

@@ -61,7 +61,7 @@ class Gateway:
         self._flows.clear()
 
     async def mend(self) -> None:
-        """Open anew what failed: an outbox whose disk gave an error (it recovers what it held), a flow that did not start."""
+        """Open anew what failed: an outbox whose disk gave an error (it recovers itself), a flow that did not start."""
         async with self._applying:
             assert self.plant is not None
             for name, line in tuple(self._flows.items()):

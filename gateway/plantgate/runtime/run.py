@@ -1,10 +1,10 @@
 """`plantgate run`: one process, from the plant file to an orderly end."""
 
 import asyncio
-import errno
 import fcntl
 import gc
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -56,14 +56,14 @@ def run(plant_file: Path, *, until_done: bool = False) -> int:
     news = News()
     configure_logging(plant.log.level.value, news, text=sys.stderr.isatty())
     try:
-        with _alone(plant.store.folder):
-            return asyncio.run(_run(plant, news, until_done))
+        with _alone(plant.store.folder), _listening(plant) as door, _traced(plant) as span:
+            return asyncio.run(_run(plant, news, until_done, door, span))
     except _CannotStart as error:
         structlog.get_logger().error("cannot start", reason=str(error))
         return CONFIGURATION
 
 
-async def _run(plant: Plant, news: News, until_done: bool) -> int:
+async def _run(plant: Plant, news: News, until_done: bool, door: socket.socket, span: Span) -> int:
     log: Log = structlog.get_logger()
     watchdog, tap = Watchdog(), Tap()
     graces = {
@@ -73,7 +73,6 @@ async def _run(plant: Plant, news: News, until_done: bool) -> int:
     }
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
-        span = stack.enter_context(_traced(plant))
         supervisor = await stack.enter_async_context(Supervisor(graces=graces, log=log))
         gateway = Gateway(supervisor, clock=SystemClock(), log=log, tap=tap, stalls=lambda: watchdog.stalls, span=span)
         started = asyncio.Event()
@@ -88,7 +87,7 @@ async def _run(plant: Plant, news: News, until_done: bool) -> int:
         )
         asked = await stack.enter_async_context(_signals(log))
         await gateway.apply(plant)
-        host, port = await stack.enter_async_context(_served(seen, plant))
+        host, port = await stack.enter_async_context(serving(seen, door))
         log.info("serving", url=f"http://{host}:{port}/", plant=plant.plant, version=__version__)
         started.set()
         gc.freeze()  # what was built at start stays: the collector need not walk it again
@@ -114,17 +113,18 @@ def _traced(plant: Plant) -> Iterator[Span]:
         raise _CannotStart(str(error)) from error
 
 
-@asynccontextmanager
-async def _served(seen: Seen, plant: Plant) -> AsyncIterator[tuple[str, int]]:
+@contextmanager
+def _listening(plant: Plant) -> Iterator[socket.socket]:
+    """The door of the HTTP server, opened before any machine is spoken to."""
+    family = socket.AF_INET6 if ":" in plant.http.host else socket.AF_INET
     try:
-        async with serving(seen, plant.http.host, plant.http.port) as bound:
-            yield bound
+        door = socket.create_server((plant.http.host, plant.http.port), family=family, backlog=32)
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
-            raise
         raise _CannotStart(
             f"cannot listen on {plant.http.listen}: {error.strerror}; write another address under `http: listen`"
         ) from error
+    with door:
+        yield door
 
 
 class _Asked:
@@ -202,13 +202,14 @@ def _alone(folder: Path) -> Iterator[None]:
     """Hold the store's folder for this process; two gateways on one folder would each undo the other's positions."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise _CannotStart(
-                    f"another plantgate runs on {folder}; stop it, or give this one its own `store: folder`"
-                ) from error
-            yield
-    except PermissionError as error:
-        raise _CannotStart(f"cannot write to {folder}: {error.strerror}") from error
+        file = (folder / "lock").open("a")
+    except OSError as error:
+        raise _CannotStart(f"cannot use {folder} as the store's folder: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _CannotStart(
+                f"another plantgate runs on {folder}; stop it, or give this one its own `store: folder`"
+            ) from error
+        yield

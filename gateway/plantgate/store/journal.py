@@ -265,7 +265,7 @@ class Journal:
         self._rest()
 
     def _trimmed(self, trimming: "asyncio.Future[int]") -> None:
-        """Heard even if nobody awaits it. Whatever a trim stumbles over, the journal must not go on as if it had not."""
+        """Heard even if nobody awaits it. Whatever a trim stumbled over, the journal must not go on."""
         error = None if trimming.cancelled() else trimming.exception()
         if error is not None and self._writer.failed is None:
             self._writer.stop(repr(error))

@@ -28,6 +28,8 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._saving: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._trimming: asyncio.Future[int] | None = None
+        """The last trim; it may still go on."""
         self.failed: str | None = None
         """Why nothing can be kept any more: a sync failed, and nobody knows what is stored."""
 
@@ -47,8 +49,9 @@ class Keeper:
                 if isinstance(error, OSError) and no_space(error):
                     raise DiskFull(f"no room to note what was dropped: {error}") from error
                 raise JournalFailed(self.failed) from error
-        if (sequence := self._useless()) is not None:
-            await self._journal.trim(sequence)
+        self._trim()
+        if self._trimming is not None:
+            await asyncio.wait([self._trimming])
 
     def stop(self) -> None:
         """Save no more by itself."""
@@ -90,7 +93,7 @@ class Keeper:
     def _trim(self) -> None:
         if (sequence := self._useless()) is not None:
             try:
-                self._journal.trim(sequence)
+                self._trimming = self._journal.trim(sequence)
             except GatewayError:
                 return  # it has failed or is closed, and says so to whoever uses it
 

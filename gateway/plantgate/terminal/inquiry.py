@@ -24,7 +24,10 @@ class NoAnswer(Exception):
 
 
 def address_of(plant_file: Path | None) -> str:
-    """The URL of the gateway that runs this plant file; of one with default settings if there is no such file."""
+    """The URL of the gateway that runs this plant file; of one with default settings if there is no such file.
+
+    Raises `NoAnswer` if the file leaves the port open.
+    """
     listen: object = None
     if plant_file is not None:
         try:
@@ -35,6 +38,8 @@ def address_of(plant_file: Path | None) -> str:
         listen = http.get("listen") if isinstance(http, dict) else None
     written = listen if isinstance(listen, str) else HttpSettings().listen
     host, _, port = written.rpartition(":")
+    if port == "0":
+        raise NoAnswer(f"{plant_file} lets the gateway take any free port; give the address its log names with --url")
     here = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104  asked, not bound
     return f"http://{here}:{port}"
 

@@ -132,6 +132,14 @@ def test_repeats_are_recognised_when_the_written_files_have_been_taken_away(tmp_
     assert _numbers(tmp_path / "out") == [3, 4, 5]
 
 
+def test_numbers_that_come_out_of_their_order_are_not_taken_for_repeats(tmp_path: Path) -> None:
+    write = {"folder": tmp_path / "out"}
+    write_all(files(tmp_path, write=write), [_batch(6), _batch(0), _batch(20)])
+    (tmp_path / "state" / "written.json").unlink()
+    write_all(files(tmp_path, write=write), [_batch(0, 10), _batch(18, 10)])
+    assert _numbers(tmp_path / "out") == [6, 7, 8, 0, 1, 2, 20, 21, 22, 3, 4, 5, 9, 18, 19, 23, 24, 25, 26, 27]
+
+
 def test_another_outbox_is_not_taken_for_a_repeat(tmp_path: Path) -> None:
     write_all(
         files(tmp_path, write={"folder": tmp_path / "out"}), [_batch(0), _batch(0, origin="new"), _batch(0, origin="")]

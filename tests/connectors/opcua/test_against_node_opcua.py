@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ def test_a_tag_whose_namespace_is_missing_waits_and_is_told(tmp_path: Path) -> N
         assert found.tags == ["line/a", "a", "b", "line/b"]
         assert (found.waiting, found.desired) == (["far"], 5)
         assert [str(problem) for problem in found.problems] == [
-            "line/a: nsu=urn:press;s=line/a (browse Objects/line/*) would take the name that tags[1] has; it is left out",
+            "line/a: nsu=urn:press;s=line/a (browse Objects/line/*) would take the name that tags[1] has;"
+            " it is left out",
             "namespace urn:nowhere: the server does not have it; 1 tags wait for it",
         ]
         assert await resolve_again(session, chosen, found) is found
@@ -250,17 +252,18 @@ def test_events_pass_the_severity_and_standing_alarms_come_with_a_refresh(tmp_pa
             ],
         )
         session = await connect(chosen, context_in(tmp_path))
-        values, plans = Values(session), []
-        for wanted in (await resolve(session, chosen)).events:
-            plans.append(await events.plan(session, wanted))
+        values = Values(session)
+        plans = [await events.plan(session, wanted) for wanted in (await resolve(session, chosen)).events]
         assert [made.conditions for made in plans] == [False, True]
         async with noticed(session, plans) as (subscription, arrived):
             await events.refresh(session, subscription)
             await server.raise_event("line", "too low to matter", severity=100)
             await server.raise_event("line", "guard open", severity=600)
             async with asyncio.timeout(10):
-                while sum(kind is events.Kind.RECORD for _, kind, _ in read_all(plans, arrived, values)) < 2:
-                    await asyncio.sleep(0.05)
+                for number in itertools.count():
+                    if sum(kind is events.Kind.RECORD for _, kind, _ in read_all(plans, arrived, values)) >= 2:
+                        break
+                    await server.raise_event("line", f"too low to matter {number}", severity=100)
         records = {tag: value for tag, kind, value in read_all(plans, arrived, values) if kind is events.Kind.RECORD}
         assert records["line/events"]["Message"] == "guard open"
         assert records["line/alarms"]["ActiveState/Id"] is True

@@ -47,5 +47,5 @@ def test_the_fixed_part_ends_at_the_first_wildcard() -> None:
 
 @pytest.mark.parametrize("pattern", ["", "/Objects", "Objects//x", "Objects/", "Objects/a**"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="path|levels"):
+    with pytest.raises(ValueError, match=r"path|levels"):
         Pattern.parse(pattern)

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-
 from asyncua.common.utils import Buffer
 
 from plantgate.sdk import Unavailable

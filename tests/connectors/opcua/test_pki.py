@@ -115,5 +115,5 @@ def test_a_chain_is_split_into_its_certificates() -> None:
     "blob", [b"", b"\x30", b"\x30\x82\xff\xff", b"\x31\x03abc", b"\x30\x88" + b"\xff" * 8, b"\x30\x02ab"]
 )
 def test_bytes_that_are_no_certificate_are_refused(blob: bytes) -> None:
-    with pytest.raises(ValueError, match="certificate|error|Error"):
+    with pytest.raises(ValueError, match=r"certificate|[eE]rror"):
         split_chain(blob)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -56,7 +57,7 @@ def with_server(visit: Callable[[aiohttp.ClientSession, Seen], Awaitable[None]],
             news=News(),
         )
         async with (
-            serving(seen, "127.0.0.1", 0) as (host, port),
+            serving(seen, socket.create_server(("127.0.0.1", 0))) as (host, port),
             aiohttp.ClientSession(base_url=f"http://{host}:{port}") as client,
         ):
             await visit(client, seen)
