@@ -59,16 +59,19 @@ def rows_by(encode: Callable[[object], bytes], given: Batch) -> bytes:
 def encoding(values: int, rounds: int) -> list[Row]:
     """CPU ns a value."""
     given = batch(values)
-    one = value_encoder(Format.JSON, TimeFormat.RFC3339, "/x")
+    each = value_encoder(Format.JSON, TimeFormat.RFC3339, "/x")
+    rows = encoder(Format.JSON, TimeFormat.RFC3339, "/x")
+    rows_in_numbers = encoder(Format.JSON, TimeFormat.NANOSECONDS, "/x")
+    columns = encoder(Format.COLUMNS, TimeFormat.RFC3339, "/x")
+    columns_in_numbers = encoder(Format.COLUMNS, TimeFormat.NANOSECONDS, "/x")
+    events = encoder(Format.CLOUDEVENTS, TimeFormat.RFC3339, "/x")
     ways: dict[str, Callable[[], bytes]] = {
-        "json": lambda e=encoder(Format.JSON, TimeFormat.RFC3339, "/x"): e(given, 0, values),
-        "json, times as numbers": lambda e=encoder(Format.JSON, TimeFormat.NANOSECONDS, "/x"): e(given, 0, values),
-        "columns": lambda e=encoder(Format.COLUMNS, TimeFormat.RFC3339, "/x"): e(given, 0, values),
-        "columns, times as numbers": lambda e=encoder(Format.COLUMNS, TimeFormat.NANOSECONDS, "/x"): e(
-            given, 0, values
-        ),
-        "cloudevents": lambda e=encoder(Format.CLOUDEVENTS, TimeFormat.RFC3339, "/x"): e(given, 0, values),
-        "json, a message a value": lambda: b"".join(one(given, place, place + 1) for place in range(values)),
+        "json": lambda: rows(given, 0, values),
+        "json, times as numbers": lambda: rows_in_numbers(given, 0, values),
+        "columns": lambda: columns(given, 0, values),
+        "columns, times as numbers": lambda: columns_in_numbers(given, 0, values),
+        "cloudevents": lambda: events(given, 0, values),
+        "json, a message a value": lambda: b"".join(each(given)),
         "dictionaries through msgspec": lambda: rows_by(msgspec.json.encode, given),
         "dictionaries through orjson": lambda: rows_by(orjson.dumps, given),
         "dictionaries through json": lambda: rows_by(lambda rows: json.dumps(rows).encode(), given),
@@ -133,8 +136,8 @@ async def _paho(name: str, broker: Mosquitto, given: Batch, rounds: int, *, each
     async def send() -> None:
         empty.clear()
         if each:
-            for place, tag in enumerate(given.tags):
-                client.publish(tag, one(given, place, place + 1), qos=1)
+            for tag, payload in zip(given.tags, one(given), strict=True):
+                client.publish(tag, payload, qos=1)
         else:
             client.publish("plantgate/samples", whole(given, 0, len(given)), qos=1)
         for _ in range(len(given) if each else 1):

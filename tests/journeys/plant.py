@@ -3,11 +3,11 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
-from plantgate.sdk import Batch, Cursor, Gap, Sample, Unavailable
+from plantgate.sdk import Batch, Cursor, Gap, Sample, Sink, Unavailable
 from plantgate.testing.simloop import STARTS_AT, running
 
 OVERFLOW = "queue overflow"
@@ -117,13 +117,17 @@ class FarEnd:
     got: list[Batch] = field(default_factory=list)
     trouble: bool = True
     away_until: float = 0.0
+    sink: Callable[["FarEnd"], Sink] = field(default_factory=lambda: FarEndSession)
+
+    def session(self) -> AbstractAsyncContextManager[Sink]:
+        """What a connector would be to it."""
+        return self._session()
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator["FarEndSession"]:
-        """What a connector would be to it."""
+    async def _session(self) -> AsyncIterator[Sink]:
         await asyncio.sleep(self.luck.uniform(0.0, 0.02))
         self.check()
-        yield FarEndSession(self)
+        yield self.sink(self)
 
     def check(self) -> None:
         """Raises while it is away."""

@@ -106,16 +106,16 @@ async def travel(
     capacity: int = 1_000_000,
     collecting: Pump = pump,
     seen_as: Callable[[SimulatedDisk], Disk] = lambda disk: disk,
-    far_end: type[FarEnd] = FarEnd,
+    far_ends: Sequence[FarEnd] | None = None,
     names_what_it_loses: bool = True,
 ) -> Journey:
     """Run one journey to its end: readings, crashes and cuts at seeded moments, then calm until all is delivered.
 
-    `collecting`, `seen_as` (the disk as the gateway sees it), `far_end` and `names_what_it_loses` are for breaking.
+    `collecting`, `seen_as` (the disk as the gateway sees it), `far_ends` and `names_what_it_loses` are for breaking.
     """
     luck = running().random("journey")
     device = Device(running().random("device"), capacity=capacity, names_what_it_loses=names_what_it_loses)
-    ends = [far_end(f"end{n}", running().random(f"end {n}")) for n in range(2)]
+    ends = far_ends or [FarEnd(name, running().random(name)) for name in ("north", "south")]
     journey = Journey(device, ends, limits)
     disk = SimulatedDisk(seed=running().seed)
     producing = asyncio.create_task(device.live(readings))

@@ -1,7 +1,7 @@
 """Nothing is lost after acceptance, order is kept per tag, the balance is exact: over seeds, and seen to fail."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,17 +115,8 @@ class HastyFile:
         return getattr(self._file, name)
 
 
-class TrustingFarEnd(FarEnd):
-    """Confirms before it has the batch."""
-
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[FarEndSession]:
-        async with super().session():
-            yield TrustingSession(self)
-
-
 class TrustingSession(FarEndSession):
-    """Does not wait for the answer."""
+    """Confirms before the far end has it."""
 
     async def accept(self, batch: Batch) -> None:
         with suppress(Unavailable):
@@ -154,7 +145,11 @@ def test_acknowledging_before_the_disk_has_it_is_noticed() -> None:
 
 
 def test_confirming_before_the_far_end_has_it_is_noticed() -> None:
-    notices(lambda: travel(limits=ROOMY, far_end=TrustingFarEnd), "are missing, 0 named")
+    async def main() -> Journey:
+        trusting = FarEnd("north", running().random("north"), sink=TrustingSession)
+        return await travel(limits=ROOMY, far_ends=[trusting])
+
+    notices(main, "are missing, 0 named")
 
 
 def test_another_order_is_noticed() -> None:

@@ -15,9 +15,8 @@ _DISK_PAUSE_SECONDS: Final = 2.0
 
 
 @asynccontextmanager
-async def file_sink(settings: Write, context: Context) -> AsyncIterator["FileSink"]:
+async def file_sink(settings: Write, context: Context, thread: ThreadPoolExecutor) -> AsyncIterator["FileSink"]:
     """A session. Raises `Unavailable` when the folder cannot be written to, or another flow writes there."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix=f"files {context.connection}")
     loop = asyncio.get_running_loop()
     writer = Writer(settings, context)
     try:
@@ -28,9 +27,9 @@ async def file_sink(settings: Write, context: Context) -> AsyncIterator["FileSin
         context.standing.up(folder=str(settings.folder))
         yield FileSink(settings, context, writer, thread)
     finally:
-        # Runs after an opening or a write under way, on the same thread, whether or not this wait is cut short.
+        # Runs after an opening or a write under way and before the next session's opening, since all share one thread:
+        # even if this wait is cut short.
         closing = loop.run_in_executor(thread, writer.close)
-        thread.shutdown(wait=False)
         await asyncio.wait([closing], timeout=5.0)
         if closing.done() and (fault := closing.exception()) is not None:
             context.log.warning("not closed properly, nothing is lost by it", reason=str(fault))

@@ -11,9 +11,8 @@ from plantgate_connectors.files.settings import Read
 
 
 @asynccontextmanager
-async def file_source(settings: Read, context: Context) -> AsyncIterator["FileSource"]:
+async def file_source(settings: Read, context: Context, thread: ThreadPoolExecutor) -> AsyncIterator["FileSource"]:
     """A session, from what was acknowledged on. Raises `Unavailable` when there is no file and none is waited for."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix=f"files {context.connection}")
     loop = asyncio.get_running_loop()
     try:
         reader = await loop.run_in_executor(thread, Reader, settings, context)
@@ -23,8 +22,6 @@ async def file_source(settings: Read, context: Context) -> AsyncIterator["FileSo
         yield FileSource(settings, context, reader, thread)
     except OSError as error:
         raise Unavailable(f"{context.connection}: {error}") from error
-    finally:
-        thread.shutdown(wait=False)
 
 
 class FileSource:

@@ -35,6 +35,13 @@ class Mqtt(Connector[MqttSettings]):
         self._refused: set[str] = set()
         self._troubled: set[bytes] = set()
 
+    @classmethod
+    def objection(cls, settings: MqttSettings, *, source: bool) -> str:
+        """A source needs topics."""
+        if source and not settings.subscribe:
+            return "has no `subscribe`, so no flow can read from it; name the topics to read"
+        return ""
+
     @asynccontextmanager
     async def source(self) -> AsyncIterator[Source]:
         """A session that reads. The broker keeps it while we are away, and repeats what was not acknowledged."""

@@ -20,6 +20,8 @@ from plantgate_connectors.mqtt.settings import Format, TimeFormat
 
 Encode: TypeAlias = Callable[[Batch, int, int], bytes]
 """The message for samples `start` to `stop` of a batch."""
+EncodeEach: TypeAlias = Callable[[Batch], list[bytes]]
+"""A message for each sample of a batch."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 _PLAIN: Final = frozenset((int, float, bool, type(None)))
@@ -44,18 +46,19 @@ def encoder(format_: Format, time: TimeFormat, source: str) -> Encode:
             return rows.encode
 
 
-def value_encoder(format_: Format, time: TimeFormat, source: str) -> Encode:
-    """How single samples are written: samples `start` to `stop` must be one."""
+def value_encoder(format_: Format, time: TimeFormat, source: str) -> EncodeEach:
+    """How single samples are written."""
     rows = _Rows(time)
     match format_:
         case Format.TEXT:
-            return lambda batch, start, _: text(batch.values[start])
+            return lambda batch: list(map(text, batch.values))
         case Format.CLOUDEVENTS:
-            return lambda batch, start, _: _event(
-                "plantgate.sample", source, batch, batch.position + start, rows.encode_one(batch, start)
-            )
+            return lambda batch: [
+                _event("plantgate.sample", source, batch, batch.position + place, written)
+                for place, written in enumerate(rows.encode_each(batch))
+            ]
         case _:
-            return lambda batch, start, _: rows.encode_one(batch, start)
+            return rows.encode_each
 
 
 def gaps_encoder(format_: Format, time: TimeFormat, source: str) -> Callable[[Batch], bytes]:
@@ -103,14 +106,20 @@ class _Rows:
             f"{samples[2:]}{'}' if count else ''}]}}"
         ).encode()
 
-    def encode_one(self, batch: Batch, place: int) -> bytes:
-        """One sample as an object of its own."""
-        head = self._heads[batch.tags[place]]
-        return (
-            f'{{"origin":{_json(batch.origin)},"position":{batch.position + place},{head[3:]}'
-            f"{value_texts(batch.values[place : place + 1])[0]}{self._qualities[batch.qualities[place]]}"
-            f"{self._times(batch.times[place : place + 1])[0]}}}"
-        ).encode()
+    def encode_each(self, batch: Batch) -> list[bytes]:
+        """Each sample as an object of its own."""
+        origin = f'{{"origin":{_json(batch.origin)},"position":'
+        columns = zip(
+            map(self._heads.__getitem__, batch.tags),
+            value_texts(batch.values),
+            map(self._qualities.__getitem__, batch.qualities),
+            self._times(batch.times),
+            strict=True,
+        )
+        return [
+            f"{origin}{place},{head[3:]}{value}{quality}{time}}}".encode()
+            for place, (head, value, quality, time) in enumerate(columns, batch.position)
+        ]
 
 
 class _Heads(dict[str, str]):

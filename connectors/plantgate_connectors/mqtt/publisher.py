@@ -15,6 +15,11 @@ REFUSED: Final = 0x80
 _IDS: Final = 65_535
 _CHUNK_BYTES: Final = 256 * 1024
 """Written at a time, so that a slow line is felt before much is buffered."""
+_FIRST: Final = (
+    (bytes((PUBLISH,)), bytes((PUBLISH | 1,))),
+    (bytes((PUBLISH | 2,)), bytes((PUBLISH | 3,))),
+)
+"""First byte of a PUBLISH by QoS and retain."""
 _U16: Final = struct.Struct("!H")
 
 
@@ -108,18 +113,20 @@ class Publisher:
         pieces: list[bytes] = []
         size = 0
         some = False
+        unconfirmed, identifier = self._unconfirmed, self._identifier
         for message in messages:
             some = True
             topic, payload, properties = message.topic, message.payload, message.properties
             remaining = len(topic) + len(properties) + len(payload)
-            first = PUBLISH | qos << 1 | message.retain
+            first = _FIRST[qos][message.retain]
             if qos:
-                mid = self._identifier()
-                self._unconfirmed[mid] = (ticket, message)
+                mid = identifier()
+                unconfirmed[mid] = (ticket, message)
                 ticket.waiting += 1
-                pieces += (bytes((first,)), varint(remaining + 2), topic, _U16.pack(mid), properties, payload)
+                remaining += 2
+                pieces += (first, varint(remaining), topic, _U16.pack(mid), properties, payload)
             else:
-                pieces += (bytes((first,)), varint(remaining), topic, properties, payload)
+                pieces += (first, varint(remaining), topic, properties, payload)
             size += remaining
             if size > _CHUNK_BYTES:
                 self._wire.write(b"".join(pieces))
@@ -163,6 +170,8 @@ def varint(number: int) -> bytes:
     """A Variable Byte Integer (MQTT 5, 1.5.5)."""
     if number < 128:
         return bytes((number,))
+    if number < 16_384:
+        return bytes((number & 127 | 128, number >> 7))
     written = bytearray()
     while number > 127:
         written.append(number & 127 | 128)

@@ -6,7 +6,7 @@ from typing import Final
 from plantgate.sdk import Batch, Context, GatewayError, Rejected, Unavailable
 from plantgate_connectors.mqtt import reasons
 from plantgate_connectors.mqtt.client import Will
-from plantgate_connectors.mqtt.learned import Learned
+from plantgate_connectors.mqtt.learned import SUSPICIOUS_BYTES, Learned
 from plantgate_connectors.mqtt.payloads import encoder, gaps_encoder, value_encoder
 from plantgate_connectors.mqtt.publisher import Message, Publisher, on_the_wire, varint
 from plantgate_connectors.mqtt.session import Session
@@ -42,7 +42,7 @@ class MqttSink:
         self._gaps_topic = None if written.gaps_topic is None else on_the_wire(Template(written.gaps_topic).fill(names))
         self._status_topic = None if written.status_topic is None else Template(written.status_topic).fill(names)
         self._encode = encoder(written.format, written.time, source)
-        self._encode_value = value_encoder(written.format, written.time, source)
+        self._encode_each = value_encoder(written.format, written.time, source)
         self._encode_gaps = gaps_encoder(written.format, written.time, source)
         self._properties = b""
         self._gap_properties = b""
@@ -158,19 +158,20 @@ class MqttSink:
             yield from self._batch_messages(batch, middle, stop, impossible)
 
     def _value_messages(self, batch: Batch, impossible: list[str]) -> Iterator[Message]:
-        encode, properties, retain = self._encode_value, self._properties, self._publish.retain
+        properties, retain = self._properties, self._publish.retain
         topics = self._tag_topics
-        for place, tag in enumerate(batch.tags):
+        small = min(self._bytes_max, SUSPICIOUS_BYTES)
+        for tag, payload in zip(batch.tags, self._encode_each(batch), strict=True):
             topic = topics.get(tag)
             if topic is None:
                 topic = self._tag_topic(tag, impossible)
                 if topic is None:
                     continue
-            message = Message(topic, encode(batch, place, place + 1), properties, retain)
-            if message.size() > self._bytes_max or not self._learned.fits(message):
-                impossible.append(self._too_large(tag, message))
-            else:
+            message = Message(topic, payload, properties, retain)
+            if message.size() <= small or (message.size() <= self._bytes_max and self._learned.fits(message)):
                 yield message
+            else:
+                impossible.append(self._too_large(tag, message))
 
     def _tag_topic(self, tag: str, impossible: list[str]) -> bytes | None:
         topic = self._topic.fill({**self._names, "tag": tag})

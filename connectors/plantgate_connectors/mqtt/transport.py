@@ -16,6 +16,7 @@ PUBACK: Final = 0x40
 PINGRESP: Final = 0xD0
 
 PINGREQ: Final = b"\xc0\x00"
+_SHORT_PUBACK: Final = b"\x40\x02"
 ACCEPTED: Final = 0
 """Reason code of a PUBACK without one."""
 
@@ -185,7 +186,12 @@ class Wire(asyncio.Protocol):
             data = bytes(self._held)
             self._held.clear()
         at, end = 0, len(data)
+        puback = self._listener.puback
         while at < end and not self._lost:
+            if data[at : at + 2] == _SHORT_PUBACK and at + 4 <= end:  # of which there are most
+                puback(data[at + 2] << 8 | data[at + 3], ACCEPTED)
+                at += 4
+                continue
             start = self._length(data, at)
             if start is None:
                 break

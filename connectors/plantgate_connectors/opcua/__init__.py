@@ -32,6 +32,11 @@ class OpcUa(Connector[OpcUaSettings]):
             self._memory = Memory(self.context)
         return opcua_source(self.settings, self.context, self._memory)
 
+    @classmethod
+    def remarks(cls, settings: OpcUaSettings) -> tuple[str, ...]:
+        """No security, and node ids that a restart of the server can turn into others."""
+        return settings.doubts()
+
     async def survey(self) -> Survey:
         """What the server would grant, tag by tag, changing nothing that outlasts the question."""
         from plantgate_connectors.opcua.survey import survey

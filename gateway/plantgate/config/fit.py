@@ -37,6 +37,9 @@ def flows_fit(document: Mapping[str, Plain], connections: Mapping[str, Connectio
         # Not while something is wrong: it may be why the connection is not used, and is said already.
         if connection not in used and not judge.errors:
             judge.warn(("connections", connection), "no flow uses this connection", key=True)
+    for name, entry in connections.items():
+        for remark in entry.connector.remarks(entry.settings):
+            judge.warn(("connections", name), remark, key=True)
 
 
 def _named(flows: Mapping[str, Plain]) -> Iterator[tuple[str, Trail, str]]:
@@ -60,7 +63,7 @@ def _objection(connection: Connection, key: str) -> str:
         return f"cannot be read from: {connection.type_name} only writes; it can stand under `to`"
     if key == "to" and not connector.writes():
         return f"cannot be written to: {connection.type_name} only reads; it can stand under `from`"
-    return ""
+    return connector.objection(connection.settings, source=key == "from")
 
 
 def folders_fit(plant: Plant, judge: Judge) -> None:

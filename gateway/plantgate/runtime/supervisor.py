@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Backoff, Log, Standing, Unavailable
+from plantgate.sdk import Backoff, GatewayError, Log, Standing, Unavailable
 
 Session: TypeAlias = Callable[[Stop], Awaitable[None]]
 """One session of a service: returns when done or asked to stop, raises to be opened again."""
@@ -31,8 +31,9 @@ class Phase(IntEnum):
 async def keep_running(session: Session, *, stop: Stop, backoff: Backoff, standing: Standing, log: Log) -> None:
     """Open sessions one after the other until one returns or `stop` is set; never raises but for cancellation.
 
-    `Unavailable` is weather: waited out, told once. Anything else is a bug or an untranslated error: told in full,
-    every time, and waited out just the same, since the other flows must not feel it.
+    What is raised on purpose is weather, or will be once an operator has acted: waited out, told once. Anything else is
+    a bug or an untranslated error: told in full, every time, and waited out just the same, since the other flows must
+    not feel it.
     """
     attempt = 0
     loop = asyncio.get_running_loop()
@@ -42,8 +43,8 @@ async def keep_running(session: Session, *, stop: Stop, backoff: Backoff, standi
             await session(stop)
             standing.stopped()
             return
-        except Unavailable as error:
-            at_least = error.retry_after_seconds or 0.0
+        except GatewayError as error:
+            at_least = (error.retry_after_seconds or 0.0) if isinstance(error, Unavailable) else 0.0
             standing.away(str(error))
         except Exception as error:
             # On 3.11 and 3.12 a group that was cancelled can raise what a child raised while cleaning up

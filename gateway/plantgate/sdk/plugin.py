@@ -102,6 +102,16 @@ class Connector(Generic[S]):
         return Survey()
 
     @classmethod
+    def objection(cls, settings: S, *, source: bool) -> str:
+        """Why these settings do not fit this role, in a sentence for `plantgate check`; empty when they do."""
+        return ""
+
+    @classmethod
+    def remarks(cls, settings: S) -> tuple[str, ...]:
+        """What is allowed and unwise, a sentence each, beginning with the setting's path; shown as warnings."""
+        return ()
+
+    @classmethod
     def reads(cls) -> bool:
         """True for a source."""
         return cls.source is not Connector.source

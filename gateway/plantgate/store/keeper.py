@@ -109,4 +109,3 @@ class Keeper:
 def _keep_all(work: list[tuple[CursorFile, Saved, Batch | None]]) -> None:
     for file, saved, owed in work:
         file.keep(saved, owed)
-
