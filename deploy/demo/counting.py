@@ -30,7 +30,8 @@ class Balance:
     altered: int
     """Arrived with another value or quality than it was made with."""
     again: int
-    """Arrived a second time as a new value, which a consumer cannot recognise as a repeat."""
+    """Arrived a second time under a new number: the gateway was killed between accepting and acknowledging it.
+    A consumer recognises it by tag and source time."""
     unknown: int
     """Arrived and never made."""
     repeats: int
@@ -40,8 +41,11 @@ class Balance:
 
     @property
     def fine(self) -> bool:
-        """True if every value made has arrived once, unaltered and in order, or is named in a gap record."""
-        return not (self.on_the_way or self.altered or self.again or self.unknown or self.out_of_order)
+        """True if every value made has arrived, unaltered and in order, or is named in a gap record.
+
+        One that arrives `again` is shown and not held against it: what is promised up to the outbox is at least once.
+        """
+        return not (self.on_the_way or self.altered or self.unknown or self.out_of_order)
 
 
 @dataclass(slots=True)

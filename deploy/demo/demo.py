@@ -204,7 +204,8 @@ class Demo:
             ["arrived at the broker", balance.arrived],
             ["on the way", balance.on_the_way],
             ["altered on the way", balance.altered, _tone(balance.altered)],
-            ["arrived twice, or out of order", balance.again + balance.out_of_order, _tone(balance.again)],
+            ["out of order", balance.out_of_order, _tone(balance.out_of_order)],
+            ["arrived twice", balance.again],
         ]
         if balance.named:
             rows.insert(3, ["missing, in a gap record", balance.named, "bad"])

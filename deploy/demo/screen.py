@@ -70,11 +70,11 @@ class Screen:
                 f"  outbox   {bar} {end['queued']:,} queued",
                 "",
             ]
-        faults = balance.altered + balance.again + balance.unknown + balance.out_of_order
+        faults = balance.altered + balance.unknown + balance.out_of_order
         lines += [
             f"  counted outside the gateway, by the machine and by the broker, {moment.seconds:,.0f} s:",
             f"  made {balance.made:,}   arrived {balance.arrived:,}   on the way {balance.on_the_way:,}"
-            f"   in gap records {balance.named:,}   altered, twice or out of order "
+            f"   in gap records {balance.named:,}   twice {balance.again:,}   altered or out of order "
             + _colour(_GREEN if faults == 0 else _RED, f"{faults:,}"),
             "",
         ]

@@ -6,7 +6,6 @@ acknowledged is what has arrived.
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace

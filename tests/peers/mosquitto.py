@@ -136,6 +136,7 @@ async def mosquitto(
     """
     with contextlib.ExitStack() as stack:
         home = folder or Path(stack.enter_context(TemporaryDirectory(prefix="mosquitto-")))
+        home.mkdir(parents=True, exist_ok=True)
         chosen = port or free_port()
         if login is None:
             login = Login(*next(iter(users.items()))) if users else Login()

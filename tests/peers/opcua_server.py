@@ -290,6 +290,7 @@ async def node_opcua(settings: Settings | None = None, *, folder: Path | None = 
     settings = settings or Settings()
     with contextlib.ExitStack() as stack:
         home = folder or Path(stack.enter_context(TemporaryDirectory(prefix="node-opcua-")))
+        home.mkdir(parents=True, exist_ok=True)
         options = {key: value for key, value in asdict(settings).items() if value is not None}
         options["pki"] = str(home / "pki")
         node = require.find("node-opcua")

@@ -35,13 +35,6 @@ class Mqtt(Connector[MqttSettings]):
         self._refused: set[str] = set()
         self._troubled: set[bytes] = set()
 
-    @classmethod
-    def objection(cls, settings: MqttSettings, *, source: bool) -> str:
-        """A source needs topics."""
-        if source and not settings.subscribe:
-            return "has no `subscribe`, so no flow can read from it; name the topics to read"
-        return ""
-
     @asynccontextmanager
     async def source(self) -> AsyncIterator[Source]:
         """A session that reads. The broker keeps it while we are away, and repeats what was not acknowledged."""
@@ -49,7 +42,7 @@ class Mqtt(Connector[MqttSettings]):
         routes = Routes(self.settings.subscribe)
         source = MqttSource(self.settings, self.context, routes, self._memory, self._troubled)
         subscriber = Subscriber(self.settings, self.context, routes, self._memory, self._refused)
-        role = Role(self.client_id(), clean=False, packet_bytes_max=self.settings.message_bytes_max)
+        role = Role(self.client_id("source"), clean=False, packet_bytes_max=self.settings.message_bytes_max)
         async with session(self.settings, self.context, role, source, self._flaps, subscriber.reconcile) as talk:
             await subscriber.begin(talk)
             source.begin(talk)
@@ -58,21 +51,38 @@ class Mqtt(Connector[MqttSettings]):
     @asynccontextmanager
     async def sink(self) -> AsyncIterator[Sink]:
         """A session that publishes; the broker remembers nothing of it, since what is unconfirmed is ours to repeat."""
-        sink = MqttSink(self.settings, self.context, self.client_id(), self._learned)
-        role = Role(self.client_id(), clean=True, will=sink.will)
+        client_id = self.client_id("sink")
+        sink = MqttSink(self.settings, self.context, client_id, self._learned)
+        role = Role(client_id, clean=True, will=sink.will)
         async with session(self.settings, self.context, role, sink, self._flaps) as talk:
             await sink.begin(talk)
             yield sink
 
     async def survey(self) -> Survey:
         """What the broker grants: its limits, and an answer to each subscription, under a client id of its own."""
-        return await survey(self.settings, self.context, f"{self.client_id()}-plan")
+        client_id = f"{self.settings.client_id or f'plantgate-{self.context.connection}'}-plan-{secrets.token_hex(4)}"
+        return await survey(self.settings, self.context, client_id)
 
-    def client_id(self) -> str:
-        """Our name at the broker: as written, or made once for this use and kept in its folder."""
+    @classmethod
+    def objection(cls, settings: MqttSettings, *, source: bool) -> str:
+        """A source needs something to read."""
+        if source and not settings.subscribe:
+            return "has no `subscribe`, so no flow can read from it; name the topics to read"
+        return ""
+
+    @classmethod
+    def remarks(cls, settings: MqttSettings) -> tuple[str, ...]:
+        """A password in the clear, deliveries nobody confirms, refusals nobody hears."""
+        return settings.doubts()
+
+    def client_id(self, role: str) -> str:
+        """Our name at the broker: as written, or made once for this use and kept in its folder.
+
+        A flow may read from and write to one broker, so each role has a name of its own.
+        """
         if self.settings.client_id is not None:
             return self.settings.client_id
-        kept = self.context.folder / "client_id"
+        kept = self.context.folder / f"client_id.{role}"
         if kept.exists() and (known := kept.read_text(encoding="utf-8").strip()):
             return known
         made = f"plantgate-{self.context.connection}-{secrets.token_hex(4)}"

@@ -98,7 +98,7 @@ class Publish(Settings):
     topic: str = "plantgate/samples"
     """Where they go. `{connection}` and `{client_id}` are replaced, with `each: value` also `{tag}`."""
     format: Format = Format.JSON
-    """`json`, `columns` (the same, about half the bytes), `cloudevents` (1.0, structured), or, with `each: value`,
+    """`json`, `columns` (the same in a third fewer bytes), `cloudevents` (1.0, structured), or, with `each: value`,
     `text`: the bare value."""
     time: TimeFormat = TimeFormat.RFC3339
     """Source times as `rfc3339` text, exact to the nanosecond, or as whole `nanoseconds` since 1970 UTC."""
@@ -156,7 +156,7 @@ class Subscribe(Settings):
     """The tag's name: text with the `{name}`s of the topic, or `{topic}` for the whole of it."""
     payload: Payload = Payload.NUMBER
     """`number`, `text`, `json` (one value at `value`), `fields` (a JSON object: each field becomes `tag/field`), or
-    `plantgate` (a batch as plantgate publishes it; its own tags are appended to nothing and `tag` is not used)."""
+    `plantgate` (what another plantgate publishes: tags, times, qualities and gaps as they were; `tag` is not used)."""
     value: str = ""
     """JSON Pointer (RFC 6901) to the value or, with `fields`, to the object: `/readings/0/value`; empty: the whole."""
     time: str | None = None
@@ -204,7 +204,7 @@ class MqttSettings(Settings):
     connect_seconds: Seconds = 10.0
     """How long name look-up, TCP, TLS and the broker's welcome may take together."""
     keep_alive_seconds: Annotated[int, Field(ge=2, le=3600)] = 20
-    """How often the broker is asked whether it is there; twice as long without an answer and the connection is given
+    """Asked for at the broker, which may decide otherwise. When it is silent for twice as long, the connection is given
     up."""
     publish: Publish = Publish()
     """For flows that end here."""
@@ -228,6 +228,24 @@ class MqttSettings(Settings):
                 f"client_id {self.client_id!r} has characters no broker takes: use letters, digits, - and _"
             )
         return self
+
+    def doubts(self) -> tuple[str, ...]:
+        """What is allowed and still unwise, a sentence each; `plantgate check` shows them as warnings."""
+        found = []
+        if self.tls is None and self.password is not None and self.host not in ("localhost", "127.0.0.1", "::1"):
+            found.append("password goes over the network unencrypted; write tls: {} if the broker has TLS")
+        if self.tls is not None and not self.tls.check_server_name:
+            found.append("tls.check_server_name: false lets any machine the authority vouches for play the broker")
+        if self.version is Version.V3_1_1:
+            found.append("version 3.1.1: a broker cannot say that it refused a message, and many then confirm it")
+        if self.publish.qos == 0:
+            found.append("publish.qos 0: nobody confirms what is sent; what is under way when the line breaks is lost")
+        found += [
+            f"subscribe {subscribe.topic}: with qos 0 the broker keeps nothing while the gateway is away"
+            for subscribe in self.subscribe
+            if subscribe.qos == 0
+        ]
+        return tuple(found)
 
     @property
     def address(self) -> tuple[str, int]:

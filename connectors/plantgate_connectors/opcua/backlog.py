@@ -9,6 +9,8 @@ from plantgate.sdk import Gap, Value
 from plantgate_connectors.opcua.decode import Columns
 from plantgate_connectors.opcua.envelope import Envelope
 
+_OVERHEAD_BYTES: Final = 700
+"""Of the objects around a message, which matter where messages are small."""
 BYTES_MAX: Final = 8 * 2**20
 """Undecoded bytes held; beyond it the server is asked for nothing more. The most that can come on top is what is asked
 for already: the outstanding requests times the largest message."""
@@ -131,4 +133,4 @@ class Backlog:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.envelope.body) if isinstance(entry, Arrival) else 0
+    return len(entry.envelope.body) + _OVERHEAD_BYTES if isinstance(entry, Arrival) else 0

@@ -63,8 +63,6 @@ class Envelope:
     subscription: int
     sequence: int
     """Of this message; for a keep-alive (no parts) the number the next message will have."""
-    available: tuple[int, ...]
-    """Messages the server holds for republishing."""
     more: bool
     published: int
     """The server's clock, in ticks of 100 ns since 1601."""
@@ -87,10 +85,7 @@ def open_response(body: bytes) -> Envelope:
     at = response_header(walk, PUBLISH_RESPONSE)
     walk.need(at, 8, "a publish response")
     (subscription,) = _U32.unpack_from(body, at)
-    held = walk.count(at + 4, 4, "sequence numbers")
-    at += 8
-    available = struct.unpack_from(f"<{held}I", body, at)
-    at += 4 * held
+    at += 8 + 4 * walk.count(at + 4, 4, "sequence numbers")  # of what can be republished: gaps show without it
     walk.need(at, 1, "a publish response")
     more = body[at] != 0
     sequence, published, parts, at = _message(walk, at + 1)
@@ -103,14 +98,14 @@ def open_response(body: bytes) -> Envelope:
         at = skip_diagnostic_info(walk, at)
     if at != len(body):
         raise MalformedNotification(f"{len(body) - at} bytes left over", at)
-    return Envelope(body, subscription, sequence, available, more, published, parts, results)
+    return Envelope(body, subscription, sequence, more, published, parts, results)
 
 
 def open_republished(body: bytes, subscription: int) -> Envelope:
     """A republish response: the same message again; raises as `open_response` does."""
     walk = Walk(body, len(body))
     sequence, published, parts, _ = _message(walk, response_header(walk, REPUBLISH_RESPONSE))
-    return Envelope(body, subscription, sequence, (), False, published, parts, ())
+    return Envelope(body, subscription, sequence, False, published, parts, ())
 
 
 def encoding_id(walk: Walk, at: int) -> tuple[int, int]:

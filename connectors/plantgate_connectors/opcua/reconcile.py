@@ -102,15 +102,20 @@ class Reconciler:
         self._batch = session.limits.monitored_items_per_call
         self._said = (-1, "")
         self._looked = asyncio.get_running_loop().time()
+        self._wait_seconds = 0.0
+
+    async def begin(self) -> None:
+        """Ask for everything once, so that whoever opens a session can count on what the server grants at once."""
+        self._inbox.reconcile.clear()
+        await self._drop_foreign()
+        self._wait_seconds = await self._ask()
+        await self._events.refresh(self._continuity.items)
+        self._say()
 
     async def run(self) -> None:
-        """Ask, wait until something changes or is due, ask again."""
+        """Wait until something changes or is due, and ask again."""
         while True:
-            self._inbox.reconcile.clear()
-            await self._drop_foreign()
-            wait = await self._ask()
-            await self._events.refresh(self._continuity.items)
-            self._say()
+            wait = self._wait_seconds
             try:
                 async with asyncio.timeout(wait):
                     await self._inbox.reconcile.wait()
@@ -121,6 +126,7 @@ class Reconciler:
                 self._looked = now
                 self._resolution = await resolve_again(self._session, self._settings, self._resolution)
                 self._continuity.items.want(self._resolution)
+            await self.begin()
 
     async def _ask(self) -> float:
         """One pass; returns how long nothing is due."""

@@ -1,8 +1,9 @@
 """The OPC UA source: a session, what it watches, and the batches that come of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from asyncua import ua
@@ -302,10 +303,16 @@ async def opcua_source(settings: OpcUaSettings, context: Context, memory: Memory
         reconciler = Reconciler(session, settings, continuity, inbox, publisher, alarms, resolution)
         mender = Mender(session, settings, continuity, inbox, values.plain)
         context.standing.desired, context.standing.live = resolution.desired, 0
+        await reconciler.begin()
         context.standing.up(server=session.limits.server, security=session.security)
         async with asyncio.TaskGroup() as group:
-            services = (session.keep(), reconciler.run(), mender.run(), watch(session, continuity, inbox, publisher))
-            tasks = [group.create_task(_serve(service, inbox, context)) for service in services]
+            services = (
+                session.keep,
+                reconciler.run,
+                mender.run,
+                partial(watch, session, continuity, inbox, publisher),
+            )
+            tasks = [group.create_task(_serve(service, inbox)) for service in services]
             try:
                 yield OpcUaSource(settings, context, continuity, inbox, publisher, values, alarms)
             except Exception as error:  # noqa: BLE001  raised again below: here the group would wrap it
@@ -333,10 +340,10 @@ def _transferable(settings: OpcUaSettings) -> bool:
     return settings.user is not None
 
 
-async def _serve(service: Coroutine[Any, Any, None], inbox: Inbox, context: Context) -> None:
+async def _serve(service: Callable[[], Coroutine[Any, Any, None]], inbox: Inbox) -> None:
     """A service's end is told to the reader, which is who can do something about it."""
     try:
-        await service
+        await service()
     except Unavailable as error:
         inbox.ended(error)
     except Exception as error:  # noqa: BLE001  raised again by the reader, in the flow's own session

@@ -73,15 +73,22 @@ def simulated_time(teller: TimeTeller, seed: object) -> Iterator[None]:
         random.setstate(drawn)
 
 
+_known: tuple[int, list[tuple[Any, str]]] = (0, [])
+
+
 def _datetime_holders() -> list[tuple[Any, str]]:
     """Modules of the known packages, and the names under which they hold the class ``datetime``."""
-    return [
-        (module, name)
-        for qualified, module in list(sys.modules.items())
-        if qualified.partition(".")[0] in _READ_DATETIME and module is not None and qualified != __name__
-        for name, held in list(vars(module).items())
-        if held is _Datetime
-    ]
+    global _known  # noqa: PLW0603  looking takes longer than a short run; new modules are the only thing that changes it
+    if _known[0] != len(sys.modules):
+        found = [
+            (module, name)
+            for qualified, module in list(sys.modules.items())
+            if qualified.partition(".")[0] in _READ_DATETIME and module is not None and qualified != __name__
+            for name, held in list(vars(module).items())
+            if held is _Datetime
+        ]
+        _known = (len(sys.modules), found)
+    return _known[1]
 
 
 class _LikeDatetime(type(_Datetime)):  # type: ignore[misc]  # the metaclass of a C type, which typeshed does not name

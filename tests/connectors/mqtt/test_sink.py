@@ -251,7 +251,7 @@ async def test_a_tag_that_cannot_be_a_topic_is_rejected_and_the_others_go(tmp_pa
 async def test_online_and_offline_are_kept_at_the_broker(tmp_path: Path, version: str) -> None:
     async def body(broker: Broker) -> None:
         connector = mqtt(tmp_path, version=version, publish={"status_topic": "st/{client_id}"})
-        topic = f"st/{connector.client_id()}"
+        topic = f"st/{connector.client_id('sink')}"
         async with connector.sink():
             assert broker.retained()[topic] == b"online"
         await eventually(lambda: broker.retained()[topic] == b"offline")  # we left

@@ -72,11 +72,11 @@ async def test_what_was_not_acknowledged_comes_again_and_what_was_does_not(tmp_p
                 if value < 2:
                     await source.ack(batch.cursor)
             await asyncio.sleep(1)
-            assert broker.waiting(connector.client_id()) == 1
+            assert broker.waiting(connector.client_id("source")) == 1
         broker.publish("plant/3/temp", b"3", qos=1)
         async with connector.source() as source:
             assert await read_values(source, 2) == [2, 3]
-            await eventually(lambda: broker.waiting(connector.client_id()) == 0)
+            await eventually(lambda: broker.waiting(connector.client_id("source")) == 0)
 
     await with_broker(body)
 
@@ -249,7 +249,7 @@ async def test_kept_messages_are_used_or_ignored_and_come_once(tmp_path: Path, v
             assert list(batch) == [Sample("3/temp", 1, UNCERTAIN_LAST_USABLE, None)]
             await source.ack(batch.cursor)
             await nothing_more(source)
-            assert broker.waiting(connector.client_id()) == 0
+            assert broker.waiting(connector.client_id("source")) == 0
         async with connector.source() as source:
             broker.publish("plant/3/temp", b"2", qos=1)
             batch = await source.read()
@@ -269,7 +269,7 @@ async def test_poison_is_a_bad_sample_counted_logged_once_and_acknowledged(tmp_p
                 assert set(batch.qualities) == {BAD_DECODING}
                 await source.ack(batch.cursor)
                 await nothing_more(source, but=[None])
-        assert broker.waiting(connector.client_id()) == 0
+        assert broker.waiting(connector.client_id("source")) == 0
         standing = connector.context.standing
         assert standing.counters["undecodable"] == 4
         told = [facts for level, _, facts in standing.log.said if level == "warning"]  # type: ignore[attr-defined]  # our own log
@@ -293,7 +293,7 @@ async def test_a_message_over_the_limit_goes_by_named_and_acknowledged(tmp_path:
                 await source.ack(batch.cursor)
             assert gaps == (Gap(("3/temp",), None, None, "message too large", 1),)
             assert values == [5]
-            await eventually(lambda: broker.waiting(connector.client_id()) == 0)
+            await eventually(lambda: broker.waiting(connector.client_id("source")) == 0)
             assert connector.context.standing.counters["oversized"] == 1
 
     await with_broker(body)
@@ -313,7 +313,7 @@ async def test_memory_is_bounded_while_nobody_reads(tmp_path: Path, version: str
             assert held < 100_000 + 256 * 1024
             values = await read_values(source, 100)
             assert len(values) == 100
-            await eventually(lambda: broker.waiting(connector.client_id()) == 0)
+            await eventually(lambda: broker.waiting(connector.client_id("source")) == 0)
 
     await with_broker(body)
 

@@ -47,7 +47,9 @@ class Plc:
     async def add(self, name: str) -> None:
         """Make a variable; it has no value yet."""
         assert self._server is not None
-        waiting = ua.DataValue(ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
+        waiting = ua.DataValue(
+            ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData)
+        )
         node = await self._server.nodes.objects.add_variable(ua.NodeId(name, self.index), name, 0.0)
         await self._server.write_attribute_value(node.nodeid, waiting)
 

@@ -9,6 +9,7 @@ import pytest
 
 from plantgate.sdk import Sample
 from plantgate.testing.contract import SourceContract, lent
+from plantgate.testing.simloop import running
 from plantgate_connectors.opcua import OpcUa
 from tests.connectors.opcua.plant_given import settings
 from tests.connectors.opcua.plc import NAMESPACE, URL, Plc, plc
@@ -23,6 +24,8 @@ class TestOpcUaSource(SourceContract[Plc]):
     host = "plc"
     tags = TAGS
     repeats_current_value = True
+    stalled_samples = 2_000
+    stalled_bytes_max = 12_000_000  # our bound is 8 MiB of messages; asyncua's server keeps 500 of them besides
 
     def device(self) -> AbstractAsyncContextManager[Plc]:
         return plc(TAGS)
@@ -46,3 +49,16 @@ class TestOpcUaSource(SourceContract[Plc]):
         for sample in samples:
             await device.show(sample)
             await asyncio.sleep(0.01)
+
+    async def test_closing_leaves_no_task_or_socket(self, tmp_path: Path) -> None:
+        """The subscription stays at the server on purpose, and with it the server's own tasks."""
+        async with self.device() as device:
+            connector = self.connector(device, tmp_path)
+            for _ in range(3):
+                async with connector.source() as source:
+                    await device.show(self.sample(TAGS[0], 1))
+                    await source.read()
+            await asyncio.sleep(10.0)
+            left = [task for task in running().unfinished() if "asyncua/server" not in str(task)]
+            assert left == [asyncio.current_task()]
+            assert running().network.connections(self.host) == 0

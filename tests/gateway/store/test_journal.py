@@ -111,7 +111,7 @@ def test_a_reader_waits_for_the_next_record_and_cancelling_it_loses_nothing() ->
 
         async with asyncio.TaskGroup() as group:
             group.create_task(read())
-            for _ in range(60):
+            for _n in range(60):
                 await asyncio.sleep(luck.uniform(0, 0.004))
                 await journal.append(bytes(100))
         assert got == list(range(60))

@@ -9,8 +9,7 @@ from plantgate.store.cursor import Saved
 from plantgate.store.destination import Destination
 from plantgate.store.loss import Loss
 from plantgate.testing.disk import SimulatedFile
-
-from .outbox_world import World
+from tests.gateway.store.outbox_world import World
 
 
 @pytest.mark.simulated(seeds=25)
@@ -50,6 +49,11 @@ def _drop_without_telling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Loss, "told", lambda self: self.gaps)
 
 
+def _run_seeds(count: int) -> None:
+    for seed in range(count):
+        World(seed).run()
+
+
 @pytest.mark.parametrize(
     "break_it",
     [_store_before_the_sync, _save_the_cursor_ahead_of_the_ack, _drop_without_counting, _drop_without_telling],
@@ -57,6 +61,5 @@ def _drop_without_telling(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_promise_notices(break_it: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
     break_it(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup)) as broken:  # checked inside tasks, or at the end
-        for seed in range(40):
-            World(seed).run()
+        _run_seeds(40)
     assert isinstance(broken.value, AssertionError) or broken.group_contains(AssertionError)

@@ -72,8 +72,7 @@ def main() -> int:
         return 2
     with TemporaryDirectory(prefix="plantgate-journey-") as scratch:
         folder = arguments.keep or Path(scratch)
-        for part in ("opcua", "broker"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         verdict = asyncio.run(travel(scale, seed, folder, rows=arguments.rows or scale.rows, calm=arguments.calm))
     print(verdict)
     return 0 if verdict.fine else 1

@@ -148,6 +148,7 @@ function names(list) {
 const reasons = (list) => [...new Set(list.map((use) => use.reason).filter(Boolean))].slice(0, 2).join("; ");
 
 function drawVerdict() {
+  document.body.classList.toggle("stale", !known.linked && known.status !== null);
   if (!known.linked) {
     const silent = (Date.now() - known.since) / 1000;
     show(by("link"), "pill bad");
