@@ -54,6 +54,7 @@ class Demo:
         self.status: dict[str, Any] | None = None
         self.began: float | None = None
         self.asked = asyncio.Event()
+        self.starting = True
         self.broker = Broker()
         self.mqtt_port = 0
         self.http_port = free_port()
@@ -61,6 +62,7 @@ class Demo:
     async def run(self) -> Balance:
         """From the first value to the last; what was counted."""
         self.broker.received = self._received
+        print("demo: starting the line's PLC (an OPC UA server)", flush=True)
         async with self.broker, plc(self.folder / "plc.log") as machine:
             self.mqtt_port = await self.broker.listen("127.0.0.1", 0)
             cable = Cable(machine.port)
@@ -69,6 +71,7 @@ class Demo:
             address = f"http://127.0.0.1:{self.http_port}"
             try:
                 async with serving(self.host, self.port, address, self._told) as self.url:
+                    print("demo: starting the broker and the gateway", flush=True)
                     await gateway.start()
                     await self._until_over(machine, cable, gateway, address)
             finally:
@@ -77,6 +80,7 @@ class Demo:
         return self.count.balance()
 
     async def _until_over(self, machine: Plc, cable: Cable, gateway: GatewayProcess, address: str) -> None:
+        self.starting = False
         async with asyncio.TaskGroup() as group:
             around = [
                 group.create_task(machine.listen(self._made)),
@@ -237,6 +241,8 @@ def main() -> int:
     except CannotRun as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except asyncio.CancelledError:
+        return 0
     finally:
         if chosen.keep:
             print(f"Kept: {folder} (plant.yaml, gateway.log, the outbox)")
@@ -246,7 +252,7 @@ def main() -> int:
 
 async def _main(chosen: argparse.Namespace, folder: Path) -> int:
     demo = Demo(chosen, folder)
-    async with _asked_to_stop(demo.asked):
+    async with _asked_to_stop(demo):
         balance = await demo.run()
     finished = not demo.asked.is_set()
     print(_verdict(demo, balance, finished))
@@ -277,11 +283,19 @@ def _difference(demo: Demo) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _asked_to_stop(asked: asyncio.Event) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
+async def _asked_to_stop(demo: Demo) -> AsyncIterator[None]:
+    """Ctrl-C ends the demo in order; before it has begun, at once."""
+    loop, main = asyncio.get_running_loop(), asyncio.current_task()
+    assert main is not None
+
+    def stop() -> None:
+        demo.asked.set()
+        if demo.starting:
+            main.cancel()
+
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
-        loop.add_signal_handler(number, asked.set)
+        loop.add_signal_handler(number, stop)
     try:
         yield
     finally:

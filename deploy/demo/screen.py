@@ -1,5 +1,7 @@
 """The page's figures for those who have no browser: drawn in place on a terminal, else a line every few seconds."""
 
+import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +10,7 @@ from typing import Any, Final, TextIO
 from deploy.demo.counting import Balance
 
 _GREEN, _YELLOW, _RED, _DIM, _BOLD, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+_CODES: Final = re.compile("\x1b\\[[0-9;]*m")
 _LINE_SECONDS: Final = 5.0
 _BAR: Final = 30
 
@@ -38,7 +41,8 @@ class Screen:
     def show(self, moment: Moment) -> None:
         """Draw, or say something if it is time to."""
         if self.in_place:
-            lines = list(self._lines(moment))
+            width = shutil.get_terminal_size().columns
+            lines = [_fitted(line, width) for line in self._lines(moment)]
             up = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
             self._out.write(up + "\n".join(lines) + "\n")
             self._drawn = len(lines)
@@ -79,6 +83,12 @@ class Screen:
             "",
         ]
         return lines
+
+
+def _fitted(line: str, width: int) -> str:
+    """A line that would wrap would spoil the drawing in place: cut, and without its colours."""
+    plain = _CODES.sub("", line)
+    return line if len(plain) < width else plain[: width - 1]
 
 
 def _figures(moment: Moment) -> str:

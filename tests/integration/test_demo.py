@@ -95,6 +95,30 @@ def test_ctrl_c_ends_the_demo_and_its_children_within_five_seconds() -> None:
             process.wait()
 
 
+# ---- the page ----
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_never_makes_markup_of_what_it_is_told() -> None:
+    view = ROOT / "gateway" / "plantgate" / "api" / "view"
+    page, style, script = ((view / name).read_text() for name in ("index.html", "view.css", "view.js"))
+    for text in (page, style, script):
+        assert "http://" not in text
+        assert "https://" not in text
+        assert "//cdn" not in text
+    for trap in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
+        assert trap not in script
+    assert "style=" not in page  # the gateway's Content-Security-Policy lets none through
+    assert "onclick" not in page
+
+
+def test_the_script_uses_only_what_the_page_has() -> None:
+    view = ROOT / "gateway" / "plantgate" / "api" / "view"
+    there = set(re.findall(r'id="([a-z-]+)"', (view / "index.html").read_text()))
+    used = set(re.findall(r'by\("([a-z-]+)"\)', (view / "view.js").read_text()))
+    assert used
+    assert used <= there
+
+
 # ---- what the count would notice ----
 
 

@@ -1,6 +1,7 @@
 """The telemetry journey: device → pump → outbox on disk → pump → far ends, with a gateway that is killed on the way."""
 
 import asyncio
+import errno
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from plantgate.store.disk import Disk
 from plantgate.store.limits import Limits
 from plantgate.store.outbox import Balance, Outbox
 from plantgate.testing.clock import WallClock
-from plantgate.testing.disk import SimulatedDisk
+from plantgate.testing.disk import Call, SimulatedDisk
 from plantgate.testing.process import Process
 from plantgate.testing.simloop import running
 from tests.journeys.plant import Device, FarEnd
@@ -137,24 +138,28 @@ async def travel(
 
 
 async def _end_somehow(journey: Journey, gateway: Gateway, process: Process, luck: random.Random) -> SimulatedDisk:
-    """Let it live for a while; then stop it, kill it, or cut the power. Returns the disk of its next life."""
-    fate = luck.choice(("stopped", "killed", "power cut", "power cut in a write"))
+    """Let it live for a while; then stop it, kill it, cut the power or break its disk. Returns its next life's disk."""
+    fate = luck.choice(("stopped", "killed", "power cut", "power cut in a write", "disk error"))
     living = asyncio.create_task(process.wait())
-    if fate == "power cut in a write":
-        await asyncio.wait([living], timeout=luck.uniform(0.0, 5.0))
-        gateway.disk.cut_after = gateway.disk.calls + luck.randrange(1, 25)
-        await asyncio.wait([living], timeout=5.0)
-    else:
-        await asyncio.wait([living], timeout=luck.expovariate(0.3))
-    if fate == "stopped" and not living.done():
-        gateway.stop.set()
-        await asyncio.wait([living], timeout=60.0)
+    await asyncio.wait([living], timeout=luck.expovariate(0.3))
+    match fate:
+        case "stopped":
+            gateway.stop.set()
+            await asyncio.wait([living], timeout=60.0)
+        case "power cut in a write":
+            gateway.disk.cut_after = gateway.disk.calls + luck.randrange(1, 25)
+            await asyncio.wait([living], timeout=5.0)
+        case "disk error":
+            faults: list[tuple[Call, int]] = [("datasync", errno.EIO), ("pwrite", errno.EIO), ("pwrite", errno.ENOSPC)]
+            call, number = luck.choice(faults)
+            gateway.disk.fail(call, number, after=luck.randrange(10), times=luck.randrange(1, 3))
+            await asyncio.wait([living], timeout=5.0)
     journey.lives.append(fate)
     cut = fate.startswith("power cut")
     disk = gateway.disk.power_cut(luck.random()) if cut else gateway.disk.restart()
     process.kill()
     await asyncio.wait([living])
-    if (error := living.exception()) is not None and not cut:
+    if (error := living.exception()) is not None and fate in ("stopped", "killed"):
         raise error
     return disk
 

@@ -44,8 +44,9 @@ class Mqtt(Connector[MqttSettings]):
         subscriber = Subscriber(self.settings, self.context, routes, self._memory, self._refused)
         role = Role(self.client_id("source"), clean=False, packet_bytes_max=self.settings.message_bytes_max)
         async with session(self.settings, self.context, role, source, self._flaps, subscriber.reconcile) as talk:
+            source.attach(talk)
             await subscriber.begin(talk)
-            source.begin(talk)
+            source.begin()
             yield source
 
     @asynccontextmanager

@@ -55,7 +55,7 @@ def read_publish(first: int, body: bytes, *, version_5: bool) -> tuple[bytes, in
                 if byte < 128:
                     break
                 if shift > 21:
-                    raise Malformed("a property length that is no number")
+                    raise Malformed("a message whose properties have a length that is no number")
             at += length
     except (struct.error, IndexError):
         raise Malformed("a message shorter than it says") from None
@@ -105,14 +105,18 @@ class MqttSource:
         self._gap: Gap | None = None
         self._live: set[int] = set()
 
-    def begin(self, session: Session) -> None:
-        """The subscriptions stand."""
+    def attach(self, session: Session) -> None:
+        """The broker has let us in; what its session of ours has kept may come from now on."""
         self._session = session
+
+    def begin(self) -> None:
+        """The subscriptions stand."""
+        assert self._session is not None, "attach() comes first"
         self._gap = self._memory.gap(tuple(route.subscribe.topic for route in self._routes.all))
         if self._gap is not None:
             self._arrived.set()
         self._standing.live = len(self._live)
-        self._standing.up(session_present=session.granted.session_present)
+        self._standing.up(session_present=self._session.granted.session_present)
 
     # The doors.
 

@@ -7,6 +7,7 @@ bookkeeping costs tens of microseconds each: they are told to `Listener` straigh
 """
 
 import asyncio
+import socket
 import struct
 from typing import Final, Protocol
 
@@ -23,6 +24,8 @@ ACCEPTED: Final = 0
 OTHER_BYTES_MAX: Final = 256 * 1024
 """No packet but PUBLISH has a reason to be longer."""
 _WRITE_HIGH_BYTES: Final = 1024 * 1024
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+"""Linux only."""
 _U16: Final = struct.Struct("!H")
 
 
@@ -100,6 +103,7 @@ class Wire(asyncio.Protocol):
         self.heard_at = self._loop.time()
         """When bytes last came, on the loop's clock."""
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._greeted = False
         """Whether the broker's first packet has begun as it must."""
         self._lost = False
@@ -149,6 +153,7 @@ class Wire(asyncio.Protocol):
         """It is up."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._socket = transport.get_extra_info("socket")
         transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -172,6 +177,10 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Cut, and tell."""
         self.heard_at = self._loop.time()
+        if self._socket is not None and _QUICKACK is not None:
+            # Mosquitto leaves Nagle's algorithm on: its second small answer waits for TCP's acknowledgement of the
+            # first, which Linux would put off for 40 ms. The option holds for a moment only.
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if not self._greeted:
             if data[0] & 0xF0 != CONNACK:  # or an HTTP server's text would be taken for a length and waited for
                 self._fail("it does not speak MQTT (or wants TLS)")

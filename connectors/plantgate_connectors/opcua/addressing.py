@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from asyncua import ua
 
@@ -13,6 +14,8 @@ from plantgate_connectors.opcua.glob import Pattern
 from plantgate_connectors.opcua.session import Session
 from plantgate_connectors.opcua.settings import Browse, OpcUaSettings, Structure, Trigger
 from plantgate_connectors.opcua.tagfile import Row
+
+_DOUBLES_TOLD: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Problem:
         return f"{self.subject}: {self.reason}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Resolution:
     """Items to watch as parallel columns, for one session."""
 
@@ -97,9 +100,11 @@ class _Binder:
         self._settings = settings
         self._made = Resolution()
         self._options: dict[ItemOptions, ItemOptions] = {}
+        self._chosen_before: dict[tuple[object, ...], ItemOptions] = {}
         self._where: dict[str, str] = {}
         self._absent: Counter[str] = Counter()
         self._unfiltered = 0
+        self._doubles = 0
 
     async def bind(self) -> Resolution:
         for row in self._settings.rows:
@@ -110,6 +115,8 @@ class _Binder:
             self._bind_event(event.tag, event.node, event.type, event.fields, event.severity_min)
         for namespace, count in self._absent.items():
             self._problem(f"namespace {namespace}", f"the server does not have it; {count} tags wait for it")
+        if self._doubles > _DOUBLES_TOLD:
+            self._problem("tags", f"{self._doubles - _DOUBLES_TOLD} more would take names that others have")
         if self._unfiltered:
             self._problem(
                 "deadband", f"this make of server takes none; {self._unfiltered} tags will report every change"
@@ -148,7 +155,9 @@ class _Binder:
 
     def _add(self, tag: str, key: str, node: ua.NodeId, options: ItemOptions, where: str) -> None:
         if tag in self._where:
-            self._problem(tag, f"{key} ({where}) would take the name that {self._where[tag]} has; it is left out")
+            self._doubles += 1
+            if self._doubles <= _DOUBLES_TOLD:
+                self._problem(tag, f"{key} ({where}) would take the name that {self._where[tag]} has; it is left out")
             return
         self._where[tag] = where
         made = self._made
@@ -158,7 +167,23 @@ class _Binder:
         made.options.append(options)
 
     def _chosen(self, own: Row | Browse) -> ItemOptions:
-        """The item's own choices over the connection's."""
+        """The item's own choices over the connection's; thousands of equal ones are made once."""
+        written = (
+            own.sampling_interval_ms,
+            own.queue_size,
+            own.discard_oldest,
+            own.deadband,
+            own.trigger,
+            own.structure,
+        )
+        chosen = self._chosen_before.get(written)
+        if chosen is None:
+            self._chosen_before[written] = chosen = self._choose(own)
+        if chosen.deadband is None and (own.deadband or self._settings.deadband):
+            self._unfiltered += 1
+        return chosen
+
+    def _choose(self, own: Row | Browse) -> ItemOptions:
         whole = self._settings
         sampling = own.sampling_interval_ms if own.sampling_interval_ms is not None else whole.sampling_interval_ms
         options = ItemOptions(
@@ -170,7 +195,6 @@ class _Binder:
             structure=whole.structure if own.structure is None else Structure(own.structure),
         )
         if options.deadband is not None and not self._session.limits.filters:
-            self._unfiltered += 1
             options = replace(options, deadband=None)
         return self._options.setdefault(options, options)
 

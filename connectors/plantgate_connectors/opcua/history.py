@@ -30,7 +30,7 @@ class History:
 
     columns: Columns
     complete: bool
-    """The stretch was read to its end."""
+    """The stretch was read to its end, as far as the server says."""
 
 
 async def read_history(

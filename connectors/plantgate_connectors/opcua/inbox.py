@@ -13,6 +13,8 @@ from plantgate_connectors.opcua.envelope import SEQUENCE_MAX, STATUS_CHANGE, Env
 _HALF: Final = 2**31
 _HOLE_MAX: Final = 1_000
 """Missing messages that are worth asking for one by one; a larger jump is a server that counts anew, or lies."""
+_EARLY_MAX: Final = 16
+"""Messages of a subscription kept until the answer to its creation has been seen."""
 _QUARANTINE: Final = 8
 """Malformed messages kept for whoever looks into it."""
 
@@ -29,8 +31,8 @@ class Inbox:
         """Something must be fetched before reading goes on."""
         self.reconcile = asyncio.Event()
         """What is monitored has changed."""
-        self.foreign: set[int] = set()
-        """Subscriptions in our session that nobody here knows."""
+        self.unknown: dict[int, list[Envelope]] = {}
+        """Subscriptions in our session that nobody here knows, with their first messages."""
         self.vanished: set[int] = set()
         """Items whose node is gone: the server still has the item, which will never report again."""
         self.creating = False
@@ -49,9 +51,7 @@ class Inbox:
         """As `Receiver.arrived`."""
         subscription = self._continuity.subscriptions.get(envelope.subscription)
         if subscription is None:
-            if envelope.subscription and envelope.subscription not in self.foreign:
-                self.foreign.add(envelope.subscription)
-                self.reconcile.set()
+            self._unknown(envelope)
             return
         subscription.heard = asyncio.get_running_loop().time()
         expected = following(subscription.received)
@@ -71,6 +71,19 @@ class Inbox:
         self.mend.set()
         if any(part.kind == STATUS_CHANGE for part in envelope.parts):
             self._status_changed(envelope)
+
+    def adopt(self, subscription: Subscription) -> None:
+        """A subscription was made; its first message may have overtaken the answer that says so."""
+        self._continuity.subscriptions[subscription.id] = subscription
+        for envelope in self.unknown.pop(subscription.id, ()):
+            self.arrived(envelope)
+
+    def _unknown(self, envelope: Envelope) -> None:
+        if envelope.subscription:  # 0 where a session has none (OPC 10000-4, 5.14.5)
+            early = self.unknown.setdefault(envelope.subscription, [])
+            if len(early) < _EARLY_MAX:
+                early.append(envelope)
+            self.reconcile.set()
 
     def _missing(self, subscription: Subscription, envelope: Envelope, expected: int, ahead: int) -> None:
         missing = [(expected + step - 1) % SEQUENCE_MAX + 1 for step in range(min(ahead, _HOLE_MAX))]

@@ -108,9 +108,8 @@ class Mender:
         records: dict[tuple[int | None, int | None, int | None], list[tuple[int, int]]] = defaultdict(list)
         for handle in torn:
             recovered = self._take(handle, gap, histories.get(handle), block.columns)
-            history = histories.get(handle)
-            lost = 0 if history is not None and history.complete else None
             until = gap.until[handle][0] if handle in gap.until else None
+            lost = 0 if _spans(histories.get(handle), since[handle][0], until) else None
             records[since[handle][0], until, lost].append((handle, recovered))
         tags = self._continuity.items.tags
         for (start, until, lost), members in records.items():
@@ -221,7 +220,7 @@ class Mender:
             together = [stretch for stretch in stretches if stretch[0] <= reach]
             stretches = stretches[len(together) :]
             nodes = {handle: node for _, _, handle in together if (node := items.nodes[handle]) is not None}
-            latest = max(end for _, end, _ in together)
+            latest = max(end for _, end, _ in together) + _TICK
             self._continuity.context.standing.count("history_reads")
             some = await read_history(
                 self._session, nodes, first, latest, most=self._settings.limits.history_values_max, plain=self._plain
@@ -247,8 +246,21 @@ class Mender:
         return taken
 
 
+_TICK: Final = 1_000
+"""Ns: history is asked for by the microsecond."""
 _HISTORIAN_BITS: Final = 0x041F
 """InfoType and historian bits of a good code: they say how the archive has the value, not how good it is."""
+
+
+def _spans(history: History | None, since: int | None, until: int | None) -> bool:
+    """Whether the archive has the values on both sides of the gap, and so can be taken to have all between them.
+
+    An archive that began later, or lags, answers just as readily with less.
+    """
+    if history is None or not history.complete or since is None or until is None:
+        return False
+    times = {None if time is None else time // _TICK for time in history.columns.times}
+    return since // _TICK in times and until // _TICK in times
 
 
 def _same(last: Last | None, first: Last | None) -> bool:

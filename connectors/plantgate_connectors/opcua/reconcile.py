@@ -28,6 +28,8 @@ from plantgate_connectors.opcua.session import Session
 from plantgate_connectors.opcua.settings import OpcUaSettings
 
 RETRY: Final = Backoff(first_seconds=1.0, most_seconds=30.0)
+GONE: Final = Backoff(first_seconds=1.0, most_seconds=300.0)
+"""Before an item is made anew whose node was reported gone: some servers say so of nodes that are there."""
 LOOK_AGAIN_SECONDS: Final = 30.0
 """Between two looks for what patterns find and for namespaces that were not there."""
 NOTIFICATIONS_MAX: Final = 10_000
@@ -52,6 +54,19 @@ _TOO_MUCH_AT_ONCE: Final = frozenset(
         _CODES.BadResponseTooLarge,
     }
 )
+_ENDED: Final = frozenset(
+    {
+        _CODES.BadSessionIdInvalid,
+        _CODES.BadSessionClosed,
+        _CODES.BadSessionNotActivated,
+        _CODES.BadSecureChannelIdInvalid,
+        _CODES.BadSecureChannelClosed,
+        _CODES.BadConnectionClosed,
+        _CODES.BadServerHalted,
+        _CODES.BadShutdown,
+    }
+)
+"""Not a refusal of what was asked: the session is over."""
 _FULL: Final = _CODES.BadTooManyMonitoredItems
 _GONE: Final = _CODES.BadSubscriptionIdInvalid
 
@@ -98,6 +113,8 @@ class Reconciler:
         self._refusals = _Refusals()
         self._plainer: Counter[int] = Counter()
         """How much of its filter an item had to give up: 1 the deadband, 2 all of it."""
+        self._gone: Counter[int] = Counter()
+        """How often an item reported that its node is gone."""
         self._subscription_refused = 0
         self._batch = session.limits.monitored_items_per_call
         self._said = (-1, "")
@@ -195,6 +212,8 @@ class Reconciler:
                 # asyncua's create_subscription would start its own publish loop.
                 body = await protocol.send_request(request, self._settings.request_timeout_seconds)
             except UaStatusCodeError as error:
+                if error.code in _ENDED:
+                    raise
                 self._subscription_refused += 1
                 if self._subscription_refused == 1:
                     self._context.log.warning(
@@ -214,7 +233,7 @@ class Reconciler:
             seconds * max(1, made.RevisedLifetimeCount),
             heard=asyncio.get_running_loop().time(),
         )
-        self._continuity.subscriptions[subscription.id] = subscription
+        self._inbox.adopt(subscription)
         return subscription
 
     async def _fill(self, subscription: Subscription, handles: list[int]) -> list[int]:
@@ -253,6 +272,8 @@ class Reconciler:
             try:
                 return await self._session.client.uaclient.session.create_monitored_items(parameters)
             except UaStatusCodeError as error:
+                if error.code in _ENDED:
+                    raise
                 refusal = error
         raise refusal
 
@@ -338,7 +359,9 @@ class Reconciler:
         now = asyncio.get_running_loop().time()
         for handle in handles:
             if handle in items.wanted:
-                self._refusals.refused(handle, "the node is gone", now)
+                self._refusals.refused(handle, "the node is gone", now + GONE.delay(self._gone[handle]))
+                self._gone[handle] += 1
+                self._continuity.expect_repeats([handle])
 
     async def _unsubscribe(self, subscription: Subscription) -> None:
         self._continuity.bury(subscription.id)
@@ -346,10 +369,11 @@ class Reconciler:
 
     async def _drop_foreign(self) -> None:
         """Left behind by a process whose notes are gone: nobody would ever read or acknowledge them."""
-        foreign, self._inbox.foreign = self._inbox.foreign, set()
+        foreign = sorted(self._inbox.unknown)
+        self._inbox.unknown.clear()
         if foreign:
             self._context.log.info("deleting subscriptions that nobody knows any more", count=len(foreign))
-            await self._delete_subscriptions(sorted(foreign))
+            await self._delete_subscriptions(foreign)
 
     async def _delete_subscriptions(self, ids: Sequence[int]) -> None:
         with translated(self._context, "delete subscriptions"):

@@ -54,7 +54,7 @@ async def _rouse(
         return
     # The server says it has it. Going on with it, here or in another session, would go on with the silence.
     context.log.warning("a subscription brings nothing, making a new one", silent_seconds=round(silent))
-    inbox.foreign.add(subscription.id)
+    inbox.unknown.setdefault(subscription.id, [])
     inbox.lost(subscription.id, "subscription silent")
     if context.standing.counters["silent_subscriptions"] % SILENT_INTERVALS == 0:
         continuity.forget_session()

@@ -139,23 +139,20 @@ async def _live(request: web.Request, seen: Seen) -> web.StreamResponse:
     await response.prepare(request)
     pending = deque(seen.news.lines, maxlen=NEWS_MOST)
     seen.news.listeners.add(pending.append)
-    seen.tap.watchers += 1
     try:
-        while True:
-            await response.write(_event("status", msgspec.json.encode(seen.status())))
-            for line in tuple(pending):
-                await response.write(_event("news", json.dumps(_news(line)).encode()))
-            pending.clear()
-            changed = {tag: _shown(*latest) for tag, latest in seen.tap.take().items()}
-            if changed:
-                await response.write(_event("tags", json.dumps(changed).encode()))
-            await asyncio.sleep(_LIVE_SECONDS)
-    except (ConnectionError, asyncio.CancelledError):
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
+        with seen.tap.look() as look:
+            while True:
+                await response.write(_event("status", msgspec.json.encode(seen.status())))
+                for line in tuple(pending):
+                    await response.write(_event("news", json.dumps(_news(line)).encode()))
+                pending.clear()
+                changed = {tag: _shown(*latest) for tag, latest in look.take().items()}
+                if changed:
+                    await response.write(_event("tags", json.dumps(changed).encode()))
+                await asyncio.sleep(_LIVE_SECONDS)
+    except ConnectionError:
         return response
     finally:
-        seen.tap.watchers -= 1
         seen.news.listeners.discard(pending.append)
 
 

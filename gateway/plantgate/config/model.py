@@ -170,6 +170,9 @@ class OutboxSettings(Settings):
     front; `keep_latest` keeps only each tag's newest value. What is dropped is counted and named in a gap record."""
     folder: Path | None = None
     """Where it lives; `outboxes/<flow>` below the store's folder by default. Set it to use another disk."""
+    release: tuple[Name, ...] = ()
+    """Destinations that are gone for good: what is still queued for them is given up. Without it, a destination taken
+    out of `to` keeps its place and what it has not received, for when it returns."""
 
 
 class FlowSettings(Settings):
@@ -178,8 +181,8 @@ class FlowSettings(Settings):
     sources: Names = Field(alias="from")
     """Connections to read from: one name, or a list."""
     destinations: Names = Field(alias="to")
-    """Connections to write to: one name, or a list. Each has its own position in the outbox; a slow one does not
-    hold up the others."""
+    """Connections to write to: one name, or a list. Each has its own position in the outbox: a slow one does not
+    hold up the others, until the outbox is full and blocks."""
     outbox: OutboxSettings = OutboxSettings()
     """Limits of the queue on disk."""
 

@@ -6,7 +6,8 @@ from plantgate.config.model import Plant
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
 from plantgate.runtime.flowline import FlowLine, Use
-from plantgate.sdk import Clock, Context, Standing, SystemClock
+from plantgate.sdk import Clock, Context, Log, Standing, SystemClock
+from plantgate.store.disk import Disk
 from plantgate.store.limits import Limits, WhenFull
 from plantgate.store.outbox import Outbox
 
@@ -33,7 +34,9 @@ def use_of(plant: Plant, connection: str, flow: str, clock: Clock) -> Use:
     return Use(connection, entry.connector(entry.settings, context), context)
 
 
-async def flow_line(plant: Plant, name: str, *, clock: Clock, tap: Tap, span: Span) -> FlowLine:
+async def flow_line(
+    plant: Plant, name: str, *, clock: Clock, tap: Tap, span: Span, disk: Disk | None = None
+) -> FlowLine:
     """One flow of the plant, its outbox open, its sessions not yet begun.
 
     Raises `GatewayError` or `OSError` if the outbox cannot be opened.
@@ -45,12 +48,36 @@ async def flow_line(plant: Plant, name: str, *, clock: Clock, tap: Tap, span: Sp
         age_max_seconds=flow.outbox.age_max_seconds,
         when_full=WhenFull(flow.outbox.when_full.value),
     )
-    outbox = await Outbox.open(plant.outbox_folder(name), flow.destinations, limits=limits, clock=clock)
-    for sentence in outbox.recovered:
-        log.warning("outbox recovered", found=sentence)
-    for gone in outbox.unclaimed:
-        log.warning("destination is no longer in the plant file; what was queued for it is released", destination=gone)
+    outbox = await Outbox.open(plant.outbox_folder(name), flow.destinations, limits=limits, clock=clock, disk=disk)
+    try:
+        for sentence in outbox.recovered:
+            log.warning("outbox recovered", found=sentence)
+        for gone in outbox.unclaimed:
+            await _part_with(outbox, gone, released=gone in flow.outbox.release, log=log)
+        return _line(plant, name, outbox, clock=clock, tap=tap, span=span)
+    except BaseException:
+        await outbox.close()
+        raise
+
+
+async def _part_with(outbox: Outbox, gone: str, *, released: bool, log: Log) -> None:
+    """A destination that is no longer in the plant file: forgotten if nothing is queued for it, or if so told."""
+    await outbox.add(gone)
+    queued = outbox.balance()[gone].queued
+    if released or not queued:
         await outbox.release(gone)
+        log.warning("destination released", destination=gone, samples_given_up=queued)
+    else:
+        log.warning(
+            "a destination that is no longer in the plant file still has samples queued; name it under `to` again, or "
+            "under `outbox: release` to give them up",
+            destination=gone,
+            samples=queued,
+        )
+
+
+def _line(plant: Plant, name: str, outbox: Outbox, *, clock: Clock, tap: Tap, span: Span) -> FlowLine:
+    flow = plant.flows[name]
     return FlowLine(
         name,
         [use_of(plant, connection, name, clock) for connection in flow.sources],

@@ -75,15 +75,19 @@ class FlowLine:
         await keep_running(session, stop=stop, backoff=RECONNECT, standing=use.context.standing, log=use.context.log)
 
     async def _collect(self, use: Use, stop: Stop) -> None:
+        letters = DeadLetterFile(use.context.folder / "dead-letters.jsonl")
         async with use.connector.source() as source:
-            await pump(source, patient(self._accept, backoff=_FULL, stop=stop), stop=stop)
+            accept = setting_aside(self._accept, letters.accept, told=partial(self._told, use))
+            await pump(source, patient(accept, backoff=_FULL, stop=stop), stop=stop)
 
     async def _deliver(self, delivery: _Delivery, stop: Stop) -> None:
         use = delivery.use
         letters = DeadLetterFile(use.context.folder / "dead-letters.jsonl")
         async with use.connector.sink() as sink:
             accept = setting_aside(
-                self._traced("deliver", use.connection, sink.accept), letters.accept, told=partial(self._told, delivery)
+                self._traced("deliver", use.connection, sink.accept),
+                letters.accept,
+                told=partial(self._refused, delivery),
             )
             await pump(self.outbox.reader(use.connection), accept, stop=stop)
 
@@ -106,11 +110,13 @@ class FlowLine:
 
         return accept_traced
 
-    def _told(self, delivery: _Delivery, batch: Batch, error: Rejected) -> None:
+    def _refused(self, delivery: _Delivery, batch: Batch, error: Rejected) -> None:
         delivery.set_aside += len(batch)
-        delivery.use.context.log.error(
-            "refused, written to the dead-letter file", samples=len(batch), reason=str(error)
-        )
+        self._told(delivery.use, batch, error)
+
+    def _told(self, use: Use, batch: Batch, error: Rejected) -> None:
+        use.context.standing.count("set_aside_samples", len(batch))
+        use.context.log.error("refused, written to the dead-letter file", samples=len(batch), reason=str(error))
 
     def status(self) -> FlowStatus:
         """The flow's figures now."""

@@ -14,6 +14,7 @@ from plantgate.runtime.build import flow_line
 from plantgate.runtime.flowline import FlowLine, Use
 from plantgate.runtime.supervisor import Supervisor
 from plantgate.sdk import Clock, GatewayError, Log, iso
+from plantgate.store.disk import Disk
 
 
 class Gateway:
@@ -28,13 +29,17 @@ class Gateway:
         tap: Tap,
         stalls: Callable[[], int],
         span: Span = no_span,
+        disk: Disk | None = None,
     ) -> None:
         self.plant: Plant | None = None
-        self.problem = ""
+        self.not_applied = ""
+        """Why the plant file as it is now was not applied; empty while it was."""
         self._supervisor = supervisor
         self._clock, self._log, self._tap, self._span, self._stalls = clock, log, tap, span, stalls
+        self._disk = disk
         self._flows: dict[str, FlowLine] = {}
         self._failed: dict[str, str] = {}
+        self._told: dict[str, str] = {}
         self._started = clock.now()
         self._applying = asyncio.Lock()
 
@@ -46,10 +51,9 @@ class Gateway:
             for name in (*difference.removed, *difference.changed):
                 await self._end(name)
             self.plant = plant
-            self._failed = {}
+            self._failed, self.not_applied = {}, ""
             for name in (*difference.added, *difference.changed, *retried):
                 await self._start(name, plant)
-            self.problem = "; ".join(self._failed.values())
             return difference
 
     async def close(self) -> None:
@@ -57,7 +61,7 @@ class Gateway:
         names = [service for line in self._flows.values() for service, _, _ in line.services()]
         await self._supervisor.end(tuple(names))
         for line in self._flows.values():
-            await line.outbox.close()
+            await self._put_away(line)
         self._flows.clear()
 
     async def mend(self) -> None:
@@ -72,7 +76,6 @@ class Gateway:
             for name in tuple(self._failed):
                 del self._failed[name]
                 await self._start(name, self.plant)
-            self.problem = "; ".join(self._failed.values()) or self.problem
 
     @property
     def finished(self) -> bool:
@@ -98,7 +101,7 @@ class Gateway:
             now=iso(self._clock.now()) or "",
             ready=not self._failed and len(self._flows) == len(self.plant.flows),
             stalls=self._stalls(),
-            problem=self.problem,
+            problem="; ".join(filter(None, (self.not_applied, *self._failed.values()))),
             connections={
                 name: ConnectionStatus(type=self.plant.connections[name].type_name, uses=tuple(listed))
                 for name, listed in uses.items()
@@ -108,11 +111,14 @@ class Gateway:
 
     async def _start(self, name: str, plant: Plant) -> None:
         try:
-            line = await flow_line(plant, name, clock=self._clock, tap=self._tap, span=self._span)
+            line = await flow_line(plant, name, clock=self._clock, tap=self._tap, span=self._span, disk=self._disk)
         except (GatewayError, OSError) as error:
             self._failed[name] = f"flow {name} does not run: {error}"
-            self._log.error("flow does not run", flow=name, reason=str(error))
+            if self._told.get(name) != str(error):
+                self._told[name] = str(error)
+                self._log.error("flow does not run, trying again until it does", flow=name, reason=str(error))
             return
+        self._told.pop(name, None)
         self._flows[name] = line
         for service, phase, session in line.services():
             self._supervisor.start(service, phase, session)
@@ -120,7 +126,14 @@ class Gateway:
     async def _end(self, name: str) -> None:
         if (line := self._flows.pop(name, None)) is not None:
             await self._supervisor.end(tuple(service for service, _, _ in line.services()))
+            await self._put_away(line)
+
+    async def _put_away(self, line: FlowLine) -> None:
+        """Close an outbox; one that cannot write its last positions gives a few batches again, and no more."""
+        try:
             await line.outbox.close()
+        except (GatewayError, OSError) as error:
+            self._log.warning("outbox did not close cleanly", flow=line.name, reason=str(error))
 
 
 def _use_status(use: Use, flow: str, role: str) -> UseStatus:

@@ -172,18 +172,25 @@ async def _until_asked(gateway: Gateway, asked: _Asked, plant: Plant, until_done
         if asked.reload.is_set() or stamp(current) != known:
             asked.reload.clear()
             known = stamp(current)
-            await _reload(gateway, current.file, log)
-            known = stamp(gateway.plant or plant)
+            await _reload(gateway, current, log)
+            if gateway.plant is not current:
+                # The new plan may name other files; what changes while it is applied is still seen at the next look.
+                known = (known[0], *stamp(gateway.plant or current)[1:])
 
 
-async def _reload(gateway: Gateway, file: Path, log: Log) -> None:
+async def _reload(gateway: Gateway, running: Plant, log: Log) -> None:
     """Apply what the file says now; a file with errors changes nothing, and says so in the log and the status."""
     try:
         # On a thread: ten thousand tags take a second to check, and the flows must not feel it.
-        plant = await asyncio.to_thread(load, file)
+        plant = await asyncio.to_thread(load, running.file)
     except PlantFileError as error:
-        gateway.problem = f"the plant file has errors and was not applied: {error}"
+        gateway.not_applied = f"the plant file has errors and was not applied: {error}"
         log.error("plant file not applied, the old plan stays", problems=str(error))
+        return
+    if plant.store != running.store:
+        # Flows would begin with empty outboxes beside the full ones.
+        gateway.not_applied = "the plant file was not applied: another `store: folder` needs a new start"
+        log.error("plant file not applied, the old plan stays", problems="another `store: folder` needs a new start")
         return
     difference = await gateway.apply(plant)
     log.info(

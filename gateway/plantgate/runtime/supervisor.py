@@ -121,6 +121,9 @@ class Supervisor:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=2.0)
+            for name in ending:
+                # One that even now has not ended is left to the group; its name is free for what comes after it.
+                self._running.pop(name, None)
 
     def is_running(self, name: str) -> bool:
         """True while a service of that name has not ended."""
@@ -130,4 +133,5 @@ class Supervisor:
         try:
             await service(stop)
         finally:
-            self._running.pop(name, None)
+            if (running := self._running.get(name)) is not None and running.stop is stop:
+                del self._running[name]

@@ -77,6 +77,7 @@ def shrink(walk: JournalWalk, latest: Batch, done: int, begin: Position, end: Po
         if isinstance(item, Damage):
             loss.add_damage(weight)
             continue
+        loss.accepted = item.time
         try:
             batch = decode(item.payload)
         except Unreadable:
@@ -106,6 +107,7 @@ def shrink(walk: JournalWalk, latest: Batch, done: int, begin: Position, end: Po
 
 
 def _lose(loss: Loss, record: Record) -> None:
+    loss.accepted = record.time
     try:
         loss.add(decode(record.payload))
     except Unreadable:

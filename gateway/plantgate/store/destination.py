@@ -249,6 +249,7 @@ class Destination:
                 item.overtaken_cause = loss.cause
                 self.resolved.clear()
         self.dropped += loss.count
+        self.oldest = loss.accepted or self.oldest
         self.position = until
         self.given = max(self.given, until)
         if latest is not None:

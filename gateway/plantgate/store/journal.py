@@ -18,7 +18,7 @@ from plantgate.sdk.clock import Clock, SystemClock
 from plantgate.sdk.errors import GatewayError, Unavailable
 from plantgate.store.disk import Disk, OsDisk
 from plantgate.store.reader import JournalWalk, Reader
-from plantgate.store.record import RECORD_OVERHEAD, START, Head, Position
+from plantgate.store.record import START, Head, Position, Record
 from plantgate.store.segment import Damage
 from plantgate.store.writer import Item, JournalFailed, JournalFigures, JournalLimits, JournalWriter, Written
 
@@ -47,12 +47,12 @@ class Journal:
         self._waiting = 0
         self._admission = asyncio.Lock()
         self._room = asyncio.Event()
-        self._commit: asyncio.Future[list[Written]] | None = None
+        self._commit: asyncio.Future[Written] | None = None
         self._scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self._more: set[asyncio.Future[None]] = set()
+        self._more: set[asyncio.Future[list[Record]]] = set()
         self._readers: WeakSet[Reader] = WeakSet()
 
     @classmethod
@@ -115,6 +115,11 @@ class Journal:
         return self._writer.bytes_on_disk
 
     @property
+    def failed(self) -> str | None:
+        """Why the disk can no longer be believed; None while it can."""
+        return None if self._writer.failed is None else str(self._writer.failed)
+
+    @property
     def pending_bytes(self) -> int:
         """Appended and not yet durable."""
         return self._pending_bytes
@@ -162,10 +167,7 @@ class Journal:
 
         They share a group, and so are stored all or none, unless they cross the end of a segment or outgrow a group.
         """
-        size = 0
-        for payload, _ in items:
-            self._writer.admit(payload)
-            size += RECORD_OVERHEAD + len(payload)
+        size = self._writer.admit(items)
         limit = self._writer.limits.pending_bytes_max
         if self._waiting or (self._pending_bytes and self._pending_bytes + size > limit):
             self._waiting += 1
@@ -230,22 +232,11 @@ class Journal:
         if not group:
             self._rest()
             return
-        self._commit = self._loop.run_in_executor(self._writing, self._write, [waiting.items for waiting in group])
-        self._commit.add_done_callback(partial(self._committed, group))
+        items = [item for waiting in group for item in waiting.items]
+        self._commit = self._loop.run_in_executor(self._writing, self._writer.write, items)
+        self._commit.add_done_callback(partial(self._committed, group, items))
 
-    def _write(self, parts: list[Sequence[Item]]) -> list[Written]:
-        """On the writing thread: one write, told apart again by part."""
-        written = self._writer.write([item for items in parts for item in items])
-        told: list[Written] = []
-        sequence, left = written.first, written.count
-        for items in parts:
-            error = None if left >= len(items) else written.error
-            told.append(Written(sequence, min(left, len(items)), error))
-            sequence += len(items)
-            left = max(0, left - len(items))
-        return told
-
-    def _committed(self, group: list[_Waiting], commit: "asyncio.Future[list[Written]]") -> None:
+    def _committed(self, group: list[_Waiting], items: list[Item], commit: "asyncio.Future[Written]") -> None:
         self._commit = None
         for waiting in group:
             self._leave(waiting)
@@ -257,11 +248,17 @@ class Journal:
             for waiting in group:
                 _tell(waiting, bug)
         else:
-            for waiting, written in zip(group, commit.result(), strict=True):
-                _tell(waiting, written.error or written.first)
+            written = commit.result()
+            sequence = written.begin.sequence
+            for waiting in group:
+                stored = sequence + len(waiting.items) <= written.begin.sequence + written.count
+                _tell(waiting, sequence if stored or written.error is None else written.error)
+                sequence += len(waiting.items)
+            if self._more and written.count:
+                self._hand_over(written.records(items))
         if self._writer.failed is not None:
             self._fail_pending(JournalFailed(self._writer.failed))
-        self._wake_readers()
+            self._wake_readers()
         self._rest()
 
     def _trimmed(self, trimming: "asyncio.Future[int]") -> None:
@@ -288,21 +285,28 @@ class Journal:
 
     # Readers that have caught up.
 
-    async def _wait_beyond(self, sequence: int) -> None:
-        """Until there is a durable record at `sequence`."""
+    async def _wait_beyond(self, sequence: int) -> list[Record]:
+        """Until there is a durable record at `sequence`: that one and what was stored with it, if still at hand."""
         while self.end.sequence <= sequence:
             self.refuse_if_over()
-            news: asyncio.Future[None] = self._loop.create_future()
+            news: asyncio.Future[list[Record]] = self._loop.create_future()
             self._more.add(news)
             try:
-                await news
+                records = await news
             finally:
                 self._more.discard(news)
+            if records and records[0].sequence == sequence:
+                return records
+        return []
 
-    def _wake_readers(self) -> None:
+    def _hand_over(self, records: list[Record]) -> None:
+        """A reader that waits need not read from the file what was written to it just now."""
         for news in self._more:
             if not news.done():
-                news.set_result(None)
+                news.set_result(records)
+
+    def _wake_readers(self) -> None:
+        self._hand_over([])
 
     # The end.
 

@@ -40,7 +40,10 @@ class Limits:
     bytes_max: int = 2 * 1024**3
     """Disk for the queue. What a destination is owed besides (gaps, the newest samples) comes on top, and is small."""
     age_max_seconds: float | None = None
-    """Records that were accepted longer ago, by the gateway's wall clock, are dropped instead of delivered."""
+    """Records that were accepted longer ago, by the gateway's wall clock, are dropped instead of delivered.
+
+    A clock that is set forward by more than this makes everything queued too old: set it before the gateway starts.
+    """
     when_full: WhenFull = WhenFull.BLOCK
     batch_samples_max: int = 1024
     """Small batches are given together up to this many samples; a larger batch is never split."""

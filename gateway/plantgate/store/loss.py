@@ -17,6 +17,8 @@ class Loss:
     def __init__(self, cause: str) -> None:
         self.cause = cause
         self.count = 0
+        self.accepted: int | None = None
+        """When the last record of it was accepted, ns UTC."""
         self.gaps: list[Gap] = []
         """Gap records of the source that were in what was dropped: they are still owed."""
         self._tags: dict[str, None] = {}

@@ -281,8 +281,9 @@ class Outbox:
 
     def refuse_if_over(self) -> None:
         """Raises `JournalFailed` once the disk has failed, `Unavailable` once closed."""
-        if self._keeper.failed is not None:
-            raise JournalFailed(f"{self._directory}: {self._keeper.failed}")
+        failed = self._journal.failed or self._keeper.failed
+        if failed is not None:
+            raise JournalFailed(f"{self._directory}: {failed}")
         if self._closed:
             raise Unavailable(f"{self._directory}: the outbox is closed")
 

@@ -129,9 +129,9 @@ class JournalWalk:
         if sequence < segments[0].start.sequence:
             raise Trimmed(sequence, segments[0].start.sequence)
         segment = segments[bisect_right(segments, sequence, key=_first) - 1]
-        self._open(segment)
         walk = self._walk
-        assert walk is not None
+        if walk is None or walk.segment is not segment or walk.position.sequence > sequence:
+            walk = self._open(segment)
         following = self._after(segment, segments)
         stop, durable = (head.position, head.offset) if following is None else (following.start, None)
         while walk.position.sequence < sequence:
@@ -140,7 +140,7 @@ class JournalWalk:
                 return item
         return None
 
-    def _open(self, segment: Segment) -> None:
+    def _open(self, segment: Segment) -> SegmentWalk:
         self.close()
         try:
             file = self._stored.disk.open(segment.path, Open.READ)
@@ -150,6 +150,7 @@ class JournalWalk:
                 raise
             raise Trimmed(segment.start.sequence, begin) from None
         self._walk = SegmentWalk(file, segment, self._stored.seed)
+        return self._walk
 
 
 def _heard(fetching: "asyncio.Future[tuple[int, list[Record] | Damage]]") -> None:
@@ -169,7 +170,7 @@ class Reader:
     """
 
     def __init__(
-        self, stored: Stored, sequence: int, executor: Executor, more: Callable[[int], Awaitable[None]]
+        self, stored: Stored, sequence: int, executor: Executor, more: Callable[[int], Awaitable[list[Record]]]
     ) -> None:
         self.sequence = sequence
         """The record the next read begins with. May be set, to read from elsewhere."""
@@ -182,7 +183,7 @@ class Reader:
         self._damage: Damage | None = None
 
     async def read(self, bytes_max: int = 1024 * 1024) -> list[Record]:
-        """At least one record, and no more once they hold `bytes_max` bytes of payload.
+        """At least one record, and no more once they hold `bytes_max` bytes of payload; or all of one commit.
 
         Raises `Corrupt`, `Trimmed`, `JournalFailed`, and `Unavailable` when the journal is closed or cannot be read.
         """
@@ -192,8 +193,11 @@ class Reader:
             self._damage = None
             if self._fetching is None:
                 if self.sequence >= self._stored.head.position.sequence:
-                    await self._more(self.sequence)
-                    continue
+                    records = await self._more(self.sequence)
+                    if not records:
+                        continue
+                    self.sequence = records[-1].sequence + 1
+                    return records
                 loop = asyncio.get_running_loop()
                 self._fetching = loop.run_in_executor(self._executor, self._fetch, self.sequence, bytes_max)
                 self._fetching.add_done_callback(_heard)

@@ -48,8 +48,9 @@ CRC-32C is stronger (three flips at any size, five below 655 bytes) and would ne
 
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from plantgate.store.disk import SECTOR
@@ -174,23 +175,25 @@ def group_size(payload_bytes: int, records: int) -> int:
     return on_sector(payload_bytes + records * RECORD_OVERHEAD + MARKER_SIZE)
 
 
-def pack_group(items: Iterable[tuple[bytes, int]], start: Position, time: int, seed: int) -> tuple[bytes, Position]:
+def pack_group(items: Sequence[tuple[bytes, int]], start: Position, time: int, seed: int) -> tuple[bytes, Position]:
     """The bytes of one group of (payload, weight), padded to a sector, and the position behind it."""
-    sequence, cumulative = start
-    group = sequence
-    parts: list[bytes] = []
-    length = MARKER_SIZE
-    for payload, weight in items:
-        cumulative += weight
-        body = _RECORD_BODY.pack(len(payload), weight, sequence, cumulative, time, group)
-        parts += (_CRC_AT.pack(RECORD_MAGIC, zlib.crc32(payload, zlib.crc32(body, seed))), body, payload)
-        length += RECORD_OVERHEAD + len(payload)
-        sequence += 1
-    written = b"".join(parts)
-    body = _MARKER_BODY.pack(group, sequence - 1, cumulative, length, blank_sectors(written))
+    group = start.sequence
+    after = Position(group + len(items), start.weight + sum([weight for _, weight in items]))
+    pack, crc, begin = _RECORD_BODY.pack, zlib.crc32, _CRC_AT.pack
+    sequences = range(group, after.sequence)
+    cumulatives = accumulate([weight for _, weight in items], initial=start.weight)
+    next(cumulatives)
+    # Small audit records come by the thousand: one checksum and two packs for each, in comprehensions.
+    records = [
+        pack(len(payload), weight, sequence, cumulative, time, group) + payload
+        for (payload, weight), sequence, cumulative in zip(items, sequences, cumulatives, strict=True)
+    ]
+    written = b"".join([part for record in records for part in (begin(RECORD_MAGIC, crc(record, seed)), record)])
+    length = len(written) + MARKER_SIZE
+    body = _MARKER_BODY.pack(group, after.sequence - 1, after.weight, length, blank_sectors(written))
     padding = bytes(on_sector(length) - length)
     marker = _CRC_AT.pack(MARKER_MAGIC, zlib.crc32(body, seed)) + body + _MARKER_END
-    return written + marker + padding, Position(sequence, cumulative)
+    return written + marker + padding, after
 
 
 def blank_sectors(content: bytes) -> int:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Final, Self
 
@@ -14,9 +15,12 @@ from plantgate.sdk.errors import GatewayError, Rejected, Unavailable
 from plantgate.store.disk import SECTOR, Disk, File, Lock, Open
 from plantgate.store.record import (
     HEADER_SIZE,
+    MARKER_SIZE,
+    RECORD_OVERHEAD,
     START,
     Head,
     Position,
+    Record,
     SegmentHeader,
     group_size,
     journal_seed,
@@ -87,10 +91,24 @@ class JournalFigures:
 class Written:
     """How far a write came; what came before an error is durable."""
 
-    first: int
-    """Sequence of the first record."""
+    begin: Position
+    """Before the first record."""
+    time: int
+    """Appended at, ns UTC."""
     count: int
+    """Records durable."""
     error: GatewayError | None = None
+
+    def records(self, items: Sequence[Item]) -> list[Record]:
+        """As they were stored, from what was given."""
+        stored = items[: self.count]
+        cumulatives = accumulate([weight for _, weight in stored], initial=self.begin.weight)
+        next(cumulatives)
+        numbers = range(self.begin.sequence, self.begin.sequence + len(stored))
+        return [
+            Record(sequence, weight, cumulative, self.time, payload)
+            for sequence, (payload, weight), cumulative in zip(numbers, stored, cumulatives, strict=True)
+        ]
 
 
 @dataclass(slots=True)
@@ -199,38 +217,37 @@ class JournalWriter:
 
         Raises `Rejected` (a record too large), `DiskFull`, `JournalFailed`.
         """
-        for payload, _ in items:
-            self.admit(payload)
+        self.admit(items)
         written = self.write(items)
         if written.error is not None:
             raise written.error
-        return written.first
+        return written.begin.sequence
 
-    def admit(self, payload: bytes) -> None:
-        """Raises `Rejected` for a payload that no journal of this size can hold."""
-        if len(payload) > self.limits.record_bytes_max:
-            raise Rejected(
-                f"{self.directory}: a record of {len(payload)} bytes, where {self.limits.record_bytes_max} is the most"
-            )
+    def admit(self, items: Sequence[Item]) -> int:
+        """The bytes these records take. Raises `Rejected` for a payload that no journal of this size can hold."""
+        sizes = [len(payload) for payload, _ in items]
+        if (largest := max(sizes, default=0)) > (most := self.limits.record_bytes_max):
+            raise Rejected(f"{self.directory}: a record of {largest} bytes, where {most} is the most")
+        return sum(sizes) + RECORD_OVERHEAD * len(sizes)
 
     def write(self, items: Sequence[Item]) -> Written:
         """Append in as few groups as they fit in; never raises, so that what is durable is always known."""
-        first, done = self.end.sequence, 0
+        begin, now, done = self.end, self.clock.now(), 0
         while done < len(items):
             if self.failed is not None:
-                return Written(first, done, JournalFailed(self.failed))
+                return Written(begin, now, done, JournalFailed(self.failed))
             try:
                 fit = self._fitting(items, done)
                 if fit == 0:
                     self._new_segment()
                     continue
-                self._write_group(items[done : done + fit])
+                self._write_group(items[done : done + fit], now)
                 done += fit
             except GatewayError as error:
-                return Written(first, done, error)
+                return Written(begin, now, done, error)
             except OSError as error:
-                return Written(first, done, self._fail(error))
-        return Written(first, done)
+                return Written(begin, now, done, self._fail(error))
+        return Written(begin, now, done)
 
     def trim(self, sequence: int) -> int:
         """Drop whole segments that hold nothing at or after `sequence`; returns how many went. Oldest first.
@@ -258,19 +275,18 @@ class JournalWriter:
         active = self._active
         if active is None:
             return 0
-        room = active.segment.size - active.offset
-        size, count = 0, 0
-        for index in range(done, len(items)):
-            size += len(items[index][0])
-            if group_size(size, count + 1) > room or (count and size > self.limits.group_bytes_max):
-                break
-            count += 1
-        return count
+        # Both ends of the room are on a sector: what fits unpadded fits padded.
+        room = active.segment.size // SECTOR * SECTOR - active.offset - MARKER_SIZE
+        sizes = accumulate([len(payload) + RECORD_OVERHEAD for payload, _ in items[done:]])
+        ends = list(takewhile(min(room, self.limits.group_bytes_max).__ge__, sizes))
+        if ends or done == len(items):
+            return len(ends)
+        return int(len(items[done][0]) + RECORD_OVERHEAD <= room)  # one larger than a group should be
 
-    def _write_group(self, items: Sequence[Item]) -> None:
+    def _write_group(self, items: Sequence[Item], appended_at: int) -> None:
         active = self._active
         assert active is not None
-        content, end = pack_group(items, self.end, self.clock.now(), self.seed)
+        content, end = pack_group(items, self.end, appended_at, self.seed)
         try:
             active.file.pwrite(content, active.offset)
         except OSError as error:
@@ -286,7 +302,7 @@ class JournalWriter:
         active.file.datasync()
         self._count(time.perf_counter() - begun, len(items), len(content))
         active.offset += len(content)
-        appended = self.head.appended + sum(weight for _, weight in items)
+        appended = self.head.appended + sum([weight for _, weight in items])
         self.head = Head(end, active.offset, appended)
 
     def _seal(self, active: _Active) -> None:

@@ -78,7 +78,7 @@ _known: tuple[int, list[tuple[Any, str]]] = (0, [])
 
 def _datetime_holders() -> list[tuple[Any, str]]:
     """Modules of the known packages, and the names under which they hold the class ``datetime``."""
-    global _known  # noqa: PLW0603  looking takes longer than a short run; new modules are the only thing that changes it
+    global _known
     if _known[0] != len(sys.modules):
         found = [
             (module, name)

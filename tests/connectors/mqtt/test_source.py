@@ -318,26 +318,6 @@ async def test_memory_is_bounded_while_nobody_reads(tmp_path: Path, version: str
     await with_broker(body)
 
 
-async def test_an_outbox_that_is_full_for_longer_than_the_keep_alive_costs_no_session(tmp_path: Path) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(4096)
-        writer.write(b"\x20\x03\x00\x00\x00")
-        subscribe = await reader.read(4096)
-        writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x01")
-        for mid in range(1, 101):
-            writer.write(b"\x32\xa5\x9c\x01\x00\x01t" + mid.to_bytes(2, "big") + b"\x00" + b"x" * 19_999)
-        while heard := await reader.read(4096):
-            writer.write(b"\xd0\x00" * heard.count(b"\xc0\x00"))
-        writer.close()
-
-    async with await asyncio.start_server(serve, HOST, 1883):
-        subscribe = [{"topic": "t", "payload": "text"}]
-        connector = mqtt(tmp_path, subscribe=subscribe, buffer_bytes_max=100_000, keep_alive_seconds=5)
-        async with connector.source() as source:
-            await asyncio.sleep(300)  # nobody reads, and so the answers to our questions are not read either
-            assert len(await read_values(source, 100)) == 100
-
-
 async def test_a_relayed_batch_is_what_it_was(tmp_path: Path) -> None:
     async def body(broker: Broker) -> None:
         subscribe = [{"topic": "plantgate/#", "payload": "plantgate"}]

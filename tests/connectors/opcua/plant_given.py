@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from asyncua import Server, ua
+from asyncua import ua
 from asyncua.crypto.uacrypto import CertProperties
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.x509.oid import NameOID
 
 from plantgate_connectors.opcua.settings import OpcUaSettings
+from tests.connectors.opcua.space import quick_server
 
 SERVER_URI = "urn:press:server"
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -121,8 +122,7 @@ async def asyncua_server(
     nodes: Mapping[str, object] | None = None,
 ) -> AsyncIterator[str]:
     """The library's own server on a free port; gives its url. `nodes` are variables by string id in urn:press."""
-    server = Server()
-    await server.init()
+    server = await quick_server()
     server.set_endpoint("opc.tcp://127.0.0.1:0/plant")
     await server.set_application_uri(SERVER_URI)
     server.set_security_policy(list(policies))

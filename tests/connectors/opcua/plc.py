@@ -10,6 +10,7 @@ from typing import Any
 from asyncua import Server, ua
 
 from plantgate.sdk import Sample
+from tests.connectors.opcua.space import quick_server
 
 HOST = "plc"
 URL = f"opc.tcp://{HOST}:4840/plant"
@@ -30,8 +31,7 @@ class Plc:
     async def begin(self, *, before: Sequence[str] | None = None, without: Sequence[str] = ()) -> None:
         """Start; namespaces in `before` come first and so move ours, names in `without` do not exist yet."""
         self._before = self._before if before is None else before
-        server = Server()
-        await server.init()
+        server = await quick_server()
         server.set_endpoint(URL)
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         for uri in self._before:
@@ -46,17 +46,15 @@ class Plc:
 
     async def add(self, name: str) -> None:
         """Make a variable; it has no value yet."""
-        assert self._server is not None
         waiting = ua.DataValue(
             ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData)
         )
-        node = await self._server.nodes.objects.add_variable(ua.NodeId(name, self.index), name, 0.0)
-        await self._server.write_attribute_value(node.nodeid, waiting)
+        node = await self._running.nodes.objects.add_variable(ua.NodeId(name, self.index), name, 0.0)
+        await self._running.write_attribute_value(node.nodeid, waiting)
 
     async def remove(self, name: str) -> None:
         """Take a variable away, as a program change does."""
-        assert self._server is not None
-        await self._server.delete_nodes([self._server.get_node(ua.NodeId(name, self.index))])
+        await self._running.delete_nodes([self._running.get_node(ua.NodeId(name, self.index))])
 
     async def end(self) -> None:
         """Stop; sessions and subscriptions are gone with it."""
@@ -71,12 +69,11 @@ class Plc:
 
     async def show(self, *samples: Sample) -> None:
         """Let the variables have these values, qualities and times."""
-        assert self._server is not None
         for sample in samples:
             value: Any = sample.value
             variant = ua.Variant(value) if value is not None else ua.Variant(None, ua.VariantType.Null)
             made = ua.DataValue(variant, ua.StatusCode(sample.quality), time_of(sample.time))
-            await self._server.write_attribute_value(ua.NodeId(sample.tag, self.index), made)
+            await self._running.write_attribute_value(ua.NodeId(sample.tag, self.index), made)
 
     def refuse(self, service: str, code: int, times: int = 1) -> None:
         """Have the next calls of a service fail: ``create_subscription``, ``create_monitored_items``, …"""
@@ -85,23 +82,54 @@ class Plc:
     @property
     def subscriptions(self) -> dict[int, Any]:
         """The server's own, by id."""
-        assert self._server is not None
-        return dict(self._server.iserver.subscription_service.subscriptions)
+        return dict(self._running.iserver.subscription_service.subscriptions)
 
-    def forget_subscriptions(self) -> None:
-        """Lose them without a word."""
-        assert self._server is not None
-        self._server.iserver.subscription_service.subscriptions.clear()
+    async def end_sessions(self) -> None:
+        """Close every session with its subscriptions, as an operator of the server can."""
+        for session in list(self.iserver._external_sessions.values()):
+            await session.close_session(True)
+
+    async def forget_subscriptions(self) -> None:
+        """Lose them without a word; the sessions live on."""
+        service = self.iserver.subscription_service
+        lost = list(service.subscriptions.values())
+        service.subscriptions.clear()
+        for subscription in lost:
+            await subscription.stop()
+
+    def mute_subscriptions(self) -> None:
+        """Keep them, and send nothing for them any more."""
+
+        async def nothing(requestdata: Any = None) -> bool:
+            return False
+
+        for subscription in self.iserver.subscription_service.subscriptions.values():
+            subscription.publish_results = nothing
+
+    async def report_gone(self, name: str) -> None:
+        """Tell who monitors it that the node is no longer there."""
+        gone = ua.DataValue(ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown))
+        await self._running.write_attribute_value(ua.NodeId(name, self.index), gone)
+        await asyncio.sleep(1.0)
+
+    async def add_elsewhere(self, uri: str, name: str, value: float) -> None:
+        """A variable in a namespace that is new too."""
+        index = await self._running.register_namespace(uri)
+        await self._running.nodes.objects.add_variable(ua.NodeId(name, index), name, value)
 
     @property
     def iserver(self) -> Any:
         """asyncua's internal server."""
-        assert self._server is not None
-        return self._server.iserver
+        return self._running.iserver
+
+    @property
+    def _running(self) -> Server:
+        assert self._server is not None, "the controller is off"
+        return self._server
 
     def _refuse_on_command(self, server: Server) -> None:
         service = server.iserver.subscription_service
-        for name in ("create_subscription", "create_monitored_items", "transfer_subscriptions", "republish"):
+        for name in ("create_subscription", "create_monitored_items", "transfer_subscriptions", "republish", "publish"):
             setattr(service, name, self._guarded(name, getattr(service, name)))
 
     def _guarded(self, name: str, call: Any) -> Any:

@@ -205,8 +205,10 @@ def test_a_tag_whose_namespace_is_missing_waits_and_is_told(tmp_path: Path) -> N
         assert found.tags == ["line/a", "a", "b", "line/b"]
         assert (found.waiting, found.desired) == (["far"], 5)
         assert [str(problem) for problem in found.problems] == [
-            "line/a: nsu=urn:press;s=line/a (browse Objects/line/*) would take the name that tags[1] has;"
-            " it is left out",
+            (
+                "line/a: nsu=urn:press;s=line/a (browse Objects/line/*) would take the name that tags[1] has;"
+                " it is left out"
+            ),
             "namespace urn:nowhere: the server does not have it; 1 tags wait for it",
         ]
         assert await resolve_again(session, chosen, found) is found

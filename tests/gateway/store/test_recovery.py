@@ -69,7 +69,7 @@ def test_a_flipped_bit_anywhere_is_harmless_or_reported_with_exactly_what_it_cos
     whole = with_groups(*GROUPS).content(FIRST)
     harmless = 0
     for offset in range(len(whole.rstrip(b"\0")) + SECTOR):
-        disk = with_groups(*GROUPS)
+        disk = holding(whole)
         disk.flip(FIRST, offset, bit=offset % 8)
         writer = opened(disk)
         records, damage = everything(writer)
@@ -92,7 +92,7 @@ def test_a_flip_in_the_last_group_is_damage_and_not_a_torn_write() -> None:
     begin = whole.find(b"d" * 300)
     end = whole.find(b"1TMC", begin) + 4
     for offset in range(begin - 48, end):
-        disk = with_groups(*GROUPS)
+        disk = holding(whole)
         disk.flip(FIRST, offset)
         writer = opened(disk)
         assert writer.found.torn is None, offset
@@ -153,7 +153,7 @@ def test_any_torn_write_is_set_aside_and_the_groups_before_it_stay() -> None:
 def test_a_file_cut_short_at_any_length_keeps_what_lies_before_or_is_refused() -> None:
     whole = with_groups(*GROUPS).content(FIRST)
     for length in range(len(whole.rstrip(b"\0"))):
-        disk = with_groups(*GROUPS)
+        disk = holding(whole)
         disk.open(FIRST, Open.WRITE).truncate(length)
         if 0 < length < SECTOR:
             with pytest.raises(JournalDamaged, match="restore the file"):
