@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ async def sending(values: int, rounds: int) -> list[Row]:
             ):
                 connector = Mqtt(_settings(broker, publish), _context(Path(folder)))
                 async with connector.sink() as sink:
-                    found.append(await _measure(name, lambda sink=sink: sink.accept(given), values, rounds))
+                    found.append(await _measure(name, partial(sink.accept, given), values, rounds))
             found.append(await _paho("paho and its thread, a message a batch", broker, given, rounds, each=False))
             found.append(await _paho("paho and its thread, a message a value", broker, given, rounds, each=True))
     return found

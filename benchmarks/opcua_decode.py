@@ -9,7 +9,9 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
@@ -36,7 +38,7 @@ def message(values: int, kinds: tuple[tuple[Value, ua.VariantType], ...], *, sam
     for index in range(values):
         value, kind = kinds[index % len(kinds)]
         when = START + timedelta(microseconds=0 if same_time else index)
-        held = ua.DataValue(ua.Variant(value, kind), SourceTimestamp=when)
+        held = ua.DataValue(ua.Variant(value, kind), SourceTimestamp=cast(ua.DateTime, when))
         items.append(ua.MonitoredItemNotification(ClientHandle=index, Value=held))
     response = ua.PublishResponse()
     response.Parameters.SubscriptionId = 1
@@ -85,8 +87,8 @@ def main() -> None:
     }
     rows = []
     for name, body in cases.items():
-        mine = cost(lambda body=body: ours(body, table), chosen.rounds, chosen.values)
-        library = cost(lambda body=body: theirs(body), max(5, chosen.rounds // 20), chosen.values)
+        mine = cost(partial(ours, body, table), chosen.rounds, chosen.values)
+        library = cost(partial(theirs, body), max(5, chosen.rounds // 20), chosen.values)
         rows.append({"case": name, "bytes": len(body), "ours_ns": round(mine), "asyncua_ns": round(library)})
         print(
             f"{name:20} {len(body):7} bytes   ours {mine:6.0f} ns   asyncua {library:7.0f} ns   x {library / mine:5.1f}"

@@ -123,6 +123,14 @@ class TrustingSession(FarEndSession):
             await super().accept(batch)
 
 
+class MiscountingSession(FarEndSession):
+    """Says one less than was dropped."""
+
+    async def accept(self, batch: Batch) -> None:
+        gaps = tuple(replace(gap, lost=(gap.lost or 0) - 1) for gap in batch.gaps)
+        await super().accept(replace(batch, gaps=gaps))
+
+
 def notices(main: Callable[[], Coroutine[Any, Any, Journey]], says: str) -> None:
     """Passes once the oracle says so for a seed."""
     said = []
@@ -158,6 +166,14 @@ def test_another_order_is_noticed() -> None:
 
 def test_a_loss_without_a_gap_is_noticed() -> None:
     notices(lambda: travel(limits=ROOMY, capacity=10, names_what_it_loses=False), "are missing, 0 named")
+
+
+def test_a_wrong_count_is_noticed() -> None:
+    async def main() -> Journey:
+        miscounting = FarEnd("north", running().random("north"), sink=MiscountingSession)
+        return await travel(limits=replace(TIGHT, when_full=WhenFull.DROP_OLDEST), readings=400, far_ends=[miscounting])
+
+    notices(main, "named as dropped")
 
 
 def test_the_same_seed_is_the_same_journey() -> None:

@@ -1,0 +1,77 @@
+"""The last sample given of each item, and which samples are bound to come twice."""
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from plantgate.sdk import Value
+from plantgate_connectors.opcua.decode import Columns
+
+
+class Unknown:
+    """In place of a value that a former process gave."""
+
+
+UNKNOWN: Final = Unknown()
+
+Last: TypeAlias = tuple[int | None, Value | Unknown, int]
+"""Source time, value and quality."""
+
+
+class LastValues:
+    """By handle."""
+
+    def __init__(self, times: dict[int, int]) -> None:
+        self._last: dict[int, Last] = {handle: (time, UNKNOWN, 0) for handle, time in times.items()}
+        self._repeats: dict[int, dict[int | None, Value | Unknown]] = {}
+        """Time and value of samples that will come once more."""
+
+    def __contains__(self, handle: int) -> bool:
+        return handle in self._last
+
+    def __getitem__(self, handle: int) -> Last:
+        return self._last[handle]
+
+    def handles(self) -> list[int]:
+        """Items that have given anything, ever."""
+        return list(self._last)
+
+    def times(self) -> dict[int, int | None]:
+        """Source time of each item's last sample."""
+        return {handle: last[0] for handle, last in self._last.items()}
+
+    def latest(self, handles: Iterable[int]) -> int | None:
+        """The latest source time among these items."""
+        return max((last[0] for handle in handles if (last := self._last.get(handle)) and last[0] is not None), default=None)
+
+    def note(self, columns: Columns) -> None:
+        """These are given now."""
+        rows = zip(columns.times, columns.values, columns.qualities, strict=True)
+        self._last.update(zip(columns.handles, rows, strict=True))
+
+    def expect_present(self, handles: Iterable[int]) -> None:
+        """These items will report their present value: no news if it is the one given last."""
+        for handle in handles:
+            if handle in self._last:
+                time, value, _ = self._last[handle]
+                self._repeats.setdefault(handle, {})[time] = value
+
+    def expect(self, columns: Columns) -> None:
+        """What was fetched to fill a gap may be held once more by what comes after it."""
+        for handle, time, value in zip(columns.handles, columns.times, columns.values, strict=True):
+            self._repeats.setdefault(handle, {})[time] = value
+
+    def repeated(self, columns: Columns) -> list[int]:
+        """Rows that are such repeats; an item that has moved on is no longer looked at."""
+        if not self._repeats:
+            return []
+        rows = []
+        for row, handle in enumerate(columns.handles):
+            known = self._repeats.get(handle)
+            if known is None:
+                continue
+            time, value = columns.times[row], columns.values[row]
+            if time in known and known[time] == value:
+                rows.append(row)
+            elif time is None or all(each is None or time > each for each in known):
+                del self._repeats[handle]
+        return rows
