@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from plantgate.sdk import Gap, Value
+from plantgate.sdk import Gap
 from plantgate_connectors.opcua.decode import Columns
 from plantgate_connectors.opcua.envelope import Envelope
+from plantgate_connectors.opcua.last_values import Last
+from plantgate_connectors.opcua.subscription import Mark, Subscription
 
 _OVERHEAD_BYTES: Final = 700
 """Of the objects around a message, which matter where messages are small."""
@@ -16,21 +18,12 @@ BYTES_MAX: Final = 8 * 2**20
 for already: the outstanding requests times the largest message."""
 
 
-class Unknown:
-    """In place of a value that a former process gave."""
-
-
-UNKNOWN: Final = Unknown()
-
-Last: TypeAlias = tuple[int | None, Value | Unknown, int]
-"""Source time, value and quality of the last sample given for an item."""
-
-
 @dataclass(slots=True)
 class Arrival:
     """A message with values, not decoded yet."""
 
     envelope: Envelope
+    subscription: Subscription
     received: int
     """Ns UTC by our clock."""
 
@@ -39,7 +32,7 @@ class Arrival:
 class Hole:
     """Messages of a subscription that are missing and can be asked for again."""
 
-    subscription: int
+    subscription: Subscription
     handles: list[int]
     """The items it may be about."""
     sequences: list[int]
@@ -59,8 +52,8 @@ class Interruption:
     """The first value after it, by handle, where it is known already."""
     refresh: bool = False
     """The items go on being monitored: their present values must be read, since a lost change is not sent again."""
-    whole: int | None = None
-    """Nothing is missing: this many values follow that were fetched again."""
+    fetched: int | None = None
+    """Not None where nothing is missing: so many values follow that were fetched again."""
 
 
 @dataclass(slots=True)
@@ -69,8 +62,8 @@ class Block:
 
     columns: Columns = field(default_factory=Columns)
     gaps: list[Gap] = field(default_factory=list)
-    marks: list[tuple[int, int]] = field(default_factory=list)
-    """Messages (subscription, sequence number) that are acknowledged with it."""
+    marks: list[Mark] = field(default_factory=list)
+    """Messages that are acknowledged with it."""
     received: int = 0
     mended: bool = False
     """Fetched to fill a gap: what comes after it may hold some of it once more."""
@@ -107,29 +100,22 @@ class Backlog:
         self._entries.append(entry)
         self.bytes += _size(entry)
 
-    def pop(self) -> Entry:
-        """Take the front."""
-        entry = self._entries.popleft()
-        self.bytes -= _size(entry)
-        return entry
+    def __getitem__(self, place: int) -> Entry:
+        return self._entries[place]
 
-    def put_back(self, *entries: Entry) -> None:
-        """Put these before all others, in this order."""
-        self._entries.extendleft(reversed(entries))
-        self.bytes += sum(map(_size, entries))
-
-    def put_second(self, entry: Entry) -> None:
-        """Put it right behind the front."""
-        self._entries.insert(1, entry)
-        self.bytes += _size(entry)
+    def drop(self, count: int) -> None:
+        """Take so many from the front: they have been given."""
+        for _ in range(count):
+            self.bytes -= _size(self._entries.popleft())
 
     def replace(self, entry: Entry, *others: Entry) -> None:
         """Put these in its place."""
         place = next(index for index, each in enumerate(self._entries) if each is entry)
         self._entries.rotate(-place)
-        self.pop()
-        self.put_back(*others)
+        self.drop(1)
+        self._entries.extendleft(reversed(others))
         self._entries.rotate(place)
+        self.bytes += sum(map(_size, others))
 
 
 def _size(entry: Entry) -> int:

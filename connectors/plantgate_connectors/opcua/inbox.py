@@ -7,12 +7,15 @@ from typing import Final
 from plantgate.sdk import Context
 from plantgate_connectors.opcua.backlog import Arrival, Hole, Interruption
 from plantgate_connectors.opcua.bounds import MalformedNotification
-from plantgate_connectors.opcua.continuity import Continuity, Subscription
+from plantgate_connectors.opcua.continuity import Continuity
 from plantgate_connectors.opcua.envelope import SEQUENCE_MAX, STATUS_CHANGE, Envelope, following
+from plantgate_connectors.opcua.subscription import Mark, Subscription
 
 _HALF: Final = 2**31
 _HOLE_MAX: Final = 1_000
 """Missing messages that are worth asking for one by one; a larger jump is a server that counts anew, or lies."""
+_BEHIND_MAX: Final = 3
+"""Messages in a row with numbers that were seen before."""
 _EARLY_MAX: Final = 16
 """Messages of a subscription kept until the answer to its creation has been seen."""
 _QUARANTINE: Final = 8
@@ -39,10 +42,6 @@ class Inbox:
         """Items are being asked for."""
         self.failure: Exception | None = None
 
-    def known(self) -> set[int]:
-        """Ids of the subscriptions we count on."""
-        return set(self._continuity.subscriptions)
-
     def room(self) -> bool:
         """As `Receiver.room`."""
         return not self._continuity.backlog.full
@@ -57,20 +56,21 @@ class Inbox:
         expected = following(subscription.received)
         ahead = (envelope.sequence - expected) % SEQUENCE_MAX
         if ahead >= _HALF:
-            if envelope.parts:
-                self._context.standing.count("repeated_messages")
+            if envelope.parts and not self._numbered_anew(subscription):
                 return
             ahead = 0
+        else:
+            subscription.behind = 0
         if ahead or subscription.outage is not None:
             self._missing(subscription, envelope, expected, ahead)
         if not envelope.parts:
             return
         subscription.received = envelope.sequence
-        self._continuity.backlog.push(Arrival(envelope, self._context.clock.now()))
+        self._continuity.backlog.push(Arrival(envelope, subscription, self._context.clock.now()))
         self.wake.set()
         self.mend.set()
         if any(part.kind == STATUS_CHANGE for part in envelope.parts):
-            self._status_changed(envelope)
+            self._status_changed(subscription, envelope)
 
     def adopt(self, subscription: Subscription) -> None:
         """A subscription was made; its first message may have overtaken the answer that says so."""
@@ -90,23 +90,34 @@ class Inbox:
         if ahead > _HOLE_MAX:
             missing = []
         handles = self._continuity.items.at_home(subscription.id)
-        hole = Hole(subscription.id, handles, missing, subscription.outage, beyond=ahead > _HOLE_MAX)
+        hole = Hole(subscription, handles, missing, subscription.outage, beyond=ahead > _HOLE_MAX)
         subscription.outage = None
         subscription.received = (envelope.sequence - 2) % SEQUENCE_MAX + 1 if ahead else subscription.received
         self._context.standing.count("missing_messages", ahead)
         self._continuity.backlog.push(hole)
         self.mend.set()
 
-    def _status_changed(self, envelope: Envelope) -> None:
+    def _numbered_anew(self, subscription: Subscription) -> bool:
+        """One message that was taken before is dropped; several in a row are a server that counts anew."""
+        subscription.behind += 1
+        self._context.standing.count("repeated_messages")
+        if subscription.behind < _BEHIND_MAX:
+            return False
+        subscription.behind = 0
+        handles = self._continuity.items.at_home(subscription.id)
+        self._continuity.backlog.push(Interruption(handles, "messages numbered anew", refresh=True))
+        return True
+
+    def _status_changed(self, subscription: Subscription, envelope: Envelope) -> None:
         for part in envelope.parts:
             if part.kind == STATUS_CHANGE and part.end - part.start >= 4:
                 (status,) = struct.unpack_from("<I", envelope.body, part.start)
                 self._context.log.warning(
                     "the server ended a subscription", subscription=envelope.subscription, status=f"0x{status:08X}"
                 )
-                self.lost(envelope.subscription, "subscription ended by the server")
+                self.lost(subscription, "subscription ended by the server")
 
-    def lost(self, subscription: int, cause: str) -> None:
+    def lost(self, subscription: Subscription, cause: str) -> None:
         """The server no longer has it; its items are to be monitored anew."""
         handles = self._continuity.bury(subscription)
         self._context.standing.count("subscriptions_lost")
@@ -125,9 +136,17 @@ class Inbox:
             folder.mkdir(exist_ok=True)
             (folder / f"message-{number}.bin").write_bytes(body)
 
+    def to_acknowledge(self, most: int) -> list[Mark]:
+        """As `Receiver.to_acknowledge`."""
+        return self._continuity.to_acknowledge(most)
+
+    def not_acknowledged(self, marks: list[Mark]) -> None:
+        """As `Receiver.not_acknowledged`."""
+        self._continuity.acknowledgements.extendleft(reversed(marks))
+
     def no_subscription(self) -> None:
         """As `Receiver.no_subscription`."""
-        for subscription in list(self._continuity.subscriptions):
+        for subscription in list(self._continuity.subscriptions.values()):
             self.lost(subscription, "subscription lost")
         self.reconcile.set()
 

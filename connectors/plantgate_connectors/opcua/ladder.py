@@ -29,7 +29,7 @@ async def go_on(session: Session, continuity: Continuity, inbox: Inbox) -> None:
     """Find out which subscriptions are still there, and queue what must be fetched. Raises `Unavailable`."""
     cause = "gateway restarted" if continuity.restarted else "connection lost"
     if continuity.began and not continuity.subscriptions:
-        _interrupted(continuity, list(continuity.last), cause, inbox)
+        _interrupted(continuity, continuity.last.handles(), cause, inbox)
     elif continuity.subscriptions:
         await _pick_up(session, continuity, inbox, cause)
     continuity.restarted = False
@@ -38,25 +38,24 @@ async def go_on(session: Session, continuity: Continuity, inbox: Inbox) -> None:
 
 async def _pick_up(session: Session, continuity: Continuity, inbox: Inbox, cause: str) -> None:
     standing = continuity.context.standing
-    ids = list(continuity.subscriptions)
-    held = await (_transfer(session, ids) if session.fresh else _still_there(session, ids))
-    for id_ in ids:
+    known = dict(continuity.subscriptions)
+    held = await (_transfer(session, list(known)) if session.fresh else _still_there(session, list(known)))
+    for id_, subscription in known.items():
         available = held.get(id_)
         if available is None:
             standing.count("subscriptions_lost")
-            _interrupted(continuity, continuity.bury(id_), cause, inbox)
+            _interrupted(continuity, continuity.bury(subscription), cause, inbox)
             continue
         standing.count("subscriptions_transferred" if session.fresh else "subscriptions_kept")
         if continuity.restarted:
             await _compare(session, continuity, id_)
-        subscription = continuity.subscriptions[id_]
         subscription.outage = cause
         subscription.heard = asyncio.get_running_loop().time()
         missed = [number for number in available if 0 < (number - subscription.received) % SEQUENCE_MAX < _HALF]
         if missed:
             missed.sort(key=lambda number: (number - subscription.received) % SEQUENCE_MAX)
             subscription.received, subscription.outage = missed[-1], None
-            continuity.backlog.push(Hole(id_, continuity.items.at_home(id_), missed, cause))
+            continuity.backlog.push(Hole(subscription, continuity.items.at_home(id_), missed, cause))
             inbox.mend.set()
 
 

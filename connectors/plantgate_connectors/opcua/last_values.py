@@ -41,7 +41,8 @@ class LastValues:
 
     def latest(self, handles: Iterable[int]) -> int | None:
         """The latest source time among these items."""
-        return max((last[0] for handle in handles if (last := self._last.get(handle)) and last[0] is not None), default=None)
+        times = (self._last[handle][0] for handle in handles if handle in self._last)
+        return max((time for time in times if time is not None), default=None)
 
     def note(self, columns: Columns) -> None:
         """These are given now."""

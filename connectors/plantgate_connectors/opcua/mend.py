@@ -9,7 +9,7 @@ from asyncua import ua
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from plantgate.sdk import Gap, Value
-from plantgate_connectors.opcua.backlog import UNKNOWN, Arrival, Block, Entry, Hole, Interruption, Last
+from plantgate_connectors.opcua.backlog import Arrival, Block, Entry, Hole, Interruption
 from plantgate_connectors.opcua.bounds import MalformedNotification, Walk
 from plantgate_connectors.opcua.continuity import Continuity
 from plantgate_connectors.opcua.decode import Columns, Plain, decode, decode_values
@@ -17,6 +17,7 @@ from plantgate_connectors.opcua.envelope import DATA_CHANGE, Envelope, Fault, op
 from plantgate_connectors.opcua.failures import translated
 from plantgate_connectors.opcua.history import History, read_history
 from plantgate_connectors.opcua.inbox import Inbox
+from plantgate_connectors.opcua.last_values import UNKNOWN, Last
 from plantgate_connectors.opcua.limits import batches
 from plantgate_connectors.opcua.session import Session
 from plantgate_connectors.opcua.settings import History as Wanted
@@ -50,7 +51,7 @@ class Mender:
             entry = next((each for each in backlog if isinstance(each, Hole)), None) or backlog.front
             if isinstance(entry, Hole):
                 backlog.replace(entry, *await self._ask_again(entry))
-            elif isinstance(entry, Interruption) and entry.whole is None:
+            elif isinstance(entry, Interruption) and entry.fetched is None:
                 backlog.replace(entry, await self._fill(entry))
             else:
                 await self._inbox.mend.wait()
@@ -63,17 +64,17 @@ class Mender:
         lost = hole.beyond
         values = 0
         for sequence in hole.sequences:
-            envelope = await self._republish(hole.subscription, sequence)
+            envelope = await self._republish(hole.subscription.id, sequence)
             if envelope is None:
                 lost = True
                 continue
             self._continuity.context.standing.count("republished_messages")
             values += _values(envelope)
-            found.append(Arrival(envelope, self._continuity.context.clock.now()))
+            found.append(Arrival(envelope, hole.subscription, self._continuity.context.clock.now()))
         if lost:
             found.append(Interruption(hole.handles, hole.cause or "notifications lost", refresh=True))
         elif hole.cause is not None:
-            found.insert(0, Interruption(hole.handles, hole.cause, whole=values))
+            found.insert(0, Interruption(hole.handles, hole.cause, fetched=values))
         return found
 
     async def _republish(self, subscription: int, sequence: int) -> Envelope | None:
@@ -101,9 +102,14 @@ class Mender:
         block = Block(mended=True)
         if gap.refresh:
             await self._read_present(gap, block)
-        self._continuity.expect_repeats(gap.handles)
+        self._continuity.last.expect_present(gap.handles)
         since = self._continuity.last
-        torn = [handle for handle in gap.handles if handle in since and not _same(since[handle], gap.until.get(handle))]
+        wanted = self._continuity.items.wanted
+        torn = [
+            handle
+            for handle in gap.handles
+            if handle in wanted and handle in since and not _same(since[handle], gap.until.get(handle))
+        ]
         histories = await self._histories(torn, gap)
         records: dict[tuple[int | None, int | None, int | None], list[tuple[int, int]]] = defaultdict(list)
         for handle in torn:
@@ -171,7 +177,8 @@ class Mender:
             if handle in gap.until:
                 continue
             gap.until[handle] = (time, value, quality)
-            if not _same(self._continuity.last.get(handle), (time, value, quality)):
+            last = self._continuity.last
+            if handle not in last or not _same(last[handle], (time, value, quality)):
                 _append(block.columns, handle, time, value, quality)
 
     async def _read(self, handles: Sequence[int]) -> list[tuple[int, tuple[int | None, Value, int]]]:

@@ -67,7 +67,7 @@ class Positions:
         return left
 
     async def keep_items(self, items: Items, subscriptions: Iterable[Subscription]) -> None:
-        """Write down which items are where; returns once it is in place. Positions of other subscriptions are dropped."""
+        """Write down which items are where, and forget other subscriptions; returns once it is in place."""
         alive = list(subscriptions)
         self._accepted = {each.nonce: self._accepted[each.nonce] for each in alive if each.nonce in self._accepted}
         if self._ledger is None or self._ledger.items < len(items):

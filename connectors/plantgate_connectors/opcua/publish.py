@@ -22,6 +22,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from plantgate.sdk import Backoff, Clock
 from plantgate_connectors.opcua.bounds import MalformedNotification
 from plantgate_connectors.opcua.envelope import Envelope, Fault, open_response
+from plantgate_connectors.opcua.subscription import Mark
 
 _REQUEST: Final = b"\x01\x00\x3a\x03"
 """Node id 826, PublishRequest_Encoding_DefaultBinary."""
@@ -59,6 +60,14 @@ class Receiver(Protocol):
         """A response that contradicts itself."""
         ...
 
+    def to_acknowledge(self, most: int) -> list[Mark]:
+        """Messages the server may forget; they ride on the next request."""
+        ...
+
+    def not_acknowledged(self, marks: list[Mark]) -> None:
+        """That request was not taken: they are to be told again."""
+        ...
+
     def no_subscription(self) -> None:
         """The server says that this session has no subscription (any more)."""
         ...
@@ -82,8 +91,8 @@ class Publisher:
         """Request id, and how many answers there had been when it was sent."""
         self._answers = 0
         self._refusals = 0
-        self._acks: deque[tuple[int, int]] = deque()
-        self._riding: dict[int, list[tuple[int, int]]] = {}
+        self._riding: dict[int, list[Mark]] = {}
+        """Acknowledgements on their way, by request."""
         self._running = False
         self._later: asyncio.TimerHandle | None = None
         self.refused_acks = 0
@@ -105,10 +114,6 @@ class Publisher:
             self._later.cancel()
             self._later = None
 
-    def acknowledge(self, subscription: int, sequence: int) -> None:
-        """Let the server forget this message; goes with the next request."""
-        self._acks.append((subscription, sequence))
-
     def top_up(self) -> None:
         """Send as many requests as are missing, if there is room for what they bring."""
         while self._running and len(self._outstanding) < self._allowed and self._receiver.room():
@@ -121,7 +126,7 @@ class Publisher:
         protocol = self._protocol
         if protocol.transport is None:
             raise ConnectionError("the connection is closed")
-        acks = [self._acks.popleft() for _ in range(min(len(self._acks), _ACKS_MAX))]
+        acks = self._receiver.to_acknowledge(_ACKS_MAX)
         protocol._request_handle += 1  # noqa: SLF001  as UASocketProtocol._send_request does, with bytes of our own
         protocol._request_id += 1  # noqa: SLF001
         request = protocol._request_id  # noqa: SLF001
@@ -132,7 +137,7 @@ class Publisher:
                 _HEADER.pack(self._clock.now() // 100 + _EPOCH_TICKS, protocol._request_handle, 0, -1, 0),  # noqa: SLF001
                 b"\0\0\0",
                 len(acks).to_bytes(4, "little"),
-                *(_ACK.pack(*ack) for ack in acks),
+                *(_ACK.pack(subscription.id, sequence) for subscription, sequence in acks),
             )
         )
         protocol.revolve_security_token()
@@ -151,6 +156,7 @@ class Publisher:
             return
         error = ConnectionError("the request was withdrawn") if answer.cancelled() else answer.exception()
         if error is not None:
+            self._receiver.not_acknowledged(acks)
             self._end(error if isinstance(error, Exception) else ConnectionError(str(error)))
             return
         buffer = answer.result()
@@ -159,7 +165,7 @@ class Publisher:
         self._overtaken()
         self.top_up()
 
-    def _take(self, body: bytes, acks: list[tuple[int, int]]) -> None:
+    def _take(self, body: bytes, acks: list[Mark]) -> None:
         try:
             envelope = open_response(body)
         except Fault as fault:
@@ -171,8 +177,8 @@ class Publisher:
             self.refused_acks += sum(1 for result in envelope.results if result & 0x8000_0000)
             self._receiver.arrived(envelope)
 
-    def _refused(self, fault: Fault, acks: list[tuple[int, int]]) -> None:
-        self._acks.extendleft(reversed(acks))  # the server did not look at them
+    def _refused(self, fault: Fault, acks: list[Mark]) -> None:
+        self._receiver.not_acknowledged(acks)  # the server did not look at them
         if fault.code in _TOO_MANY:
             self._allowed = max(1, min(self._allowed, len(self._outstanding)))
             self._hold_back(lambda: setattr(self, "_allowed", min(self._wanted, self._allowed + 1)))
@@ -212,7 +218,7 @@ class Publisher:
         if self._outstanding and self._answers - self._outstanding[0][1] > _OVERTAKEN + self._wanted:
             request, _ = self._outstanding.popleft()
             self._protocol._callbackmap.pop(request, None)  # noqa: SLF001
-            self._acks.extendleft(reversed(self._riding.pop(request, [])))
+            self._receiver.not_acknowledged(self._riding.pop(request, []))
 
     def _end(self, error: Exception) -> None:
         if self._running:

@@ -8,85 +8,39 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from asyncua import ua
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from plantgate.sdk import Backoff, Context
+from plantgate.sdk import Context
 from plantgate_connectors.opcua.addressing import Resolution, resolve_again
 from plantgate_connectors.opcua.alarms import Alarms
-from plantgate_connectors.opcua.continuity import Continuity, Subscription
+from plantgate_connectors.opcua.continuity import Continuity
 from plantgate_connectors.opcua.failures import status_name, translated
 from plantgate_connectors.opcua.filters import data_change_filter
 from plantgate_connectors.opcua.inbox import Inbox
 from plantgate_connectors.opcua.limits import batches
 from plantgate_connectors.opcua.publish import Publisher
+from plantgate_connectors.opcua.refusals import (
+    ENDED,
+    FILTER_REFUSED,
+    FULL,
+    GONE,
+    NO_SUBSCRIPTION,
+    RETRY,
+    TOO_MUCH_AT_ONCE,
+    Refusals,
+)
 from plantgate_connectors.opcua.session import Session
 from plantgate_connectors.opcua.settings import OpcUaSettings
+from plantgate_connectors.opcua.subscription import Subscription
 
-RETRY: Final = Backoff(first_seconds=1.0, most_seconds=30.0)
-GONE: Final = Backoff(first_seconds=1.0, most_seconds=300.0)
-"""Before an item is made anew whose node was reported gone: some servers say so of nodes that are there."""
 LOOK_AGAIN_SECONDS: Final = 30.0
 """Between two looks for what patterns find and for namespaces that were not there."""
 NOTIFICATIONS_MAX: Final = 10_000
 """Values in one message: few enough to stay far below the message limit, enough that messages are few."""
-
-_CODES: Final = ua.StatusCodes
-_FILTER_REFUSED: Final = frozenset(
-    {
-        _CODES.BadFilterNotAllowed,
-        _CODES.BadMonitoredItemFilterInvalid,
-        _CODES.BadMonitoredItemFilterUnsupported,
-        _CODES.BadDeadbandFilterInvalid,
-        _CODES.BadEventFilterInvalid,
-        _CODES.BadFilterOperatorUnsupported,
-    }
-)
-_TOO_MUCH_AT_ONCE: Final = frozenset(
-    {
-        _CODES.BadTooManyOperations,
-        _CODES.BadEncodingLimitsExceeded,
-        _CODES.BadRequestTooLarge,
-        _CODES.BadResponseTooLarge,
-    }
-)
-_ENDED: Final = frozenset(
-    {
-        _CODES.BadSessionIdInvalid,
-        _CODES.BadSessionClosed,
-        _CODES.BadSessionNotActivated,
-        _CODES.BadSecureChannelIdInvalid,
-        _CODES.BadSecureChannelClosed,
-        _CODES.BadConnectionClosed,
-        _CODES.BadServerHalted,
-        _CODES.BadShutdown,
-    }
-)
-"""Not a refusal of what was asked: the session is over."""
-_FULL: Final = _CODES.BadTooManyMonitoredItems
-_GONE: Final = _CODES.BadSubscriptionIdInvalid
-
-
-@dataclass(slots=True)
-class _Refusals:
-    """When to ask again, by handle."""
-
-    due: dict[int, float] = field(default_factory=dict)
-    times: Counter[int] = field(default_factory=Counter)
-    why: dict[int, str] = field(default_factory=dict)
-
-    def refused(self, handle: int, why: str, now: float) -> None:
-        self.due[handle] = now + RETRY.delay(self.times[handle])
-        self.times[handle] += 1
-        self.why[handle] = why
-
-    def granted(self, handle: int) -> None:
-        if handle in self.due:
-            del self.due[handle], self.times[handle], self.why[handle]
 
 
 class Reconciler:
@@ -110,7 +64,7 @@ class Reconciler:
         self._publisher = publisher
         self._events = alarms
         self._resolution = resolution
-        self._refusals = _Refusals()
+        self._refusals = Refusals()
         self._plainer: Counter[int] = Counter()
         """How much of its filter an item had to give up: 1 the deadband, 2 all of it."""
         self._gone: Counter[int] = Counter()
@@ -156,15 +110,15 @@ class Reconciler:
         refusals = self._refusals
         missing = [handle for handle in items.missing() if refusals.due.get(handle, 0.0) <= loop.time()]
         if missing or not self._continuity.subscriptions:
-            await self._continuity.keep_subscriptions()
+            await self._continuity.keep_items()
             self._inbox.creating = True
             granted = await self._create(missing)
             self._inbox.creating = False
             if not granted:
                 return RETRY.delay(self._subscription_refused - 1)
-            await self._continuity.keep_subscriptions()
+            await self._continuity.keep_items()
         elif surplus:
-            await self._continuity.keep_subscriptions()
+            await self._continuity.keep_items()
         waiting = self._settings.browse or self._resolution.waiting
         next_due = min(refusals.due.values(), default=math.inf) - loop.time()
         return max(0.05, min(next_due, LOOK_AGAIN_SECONDS if waiting else 3600.0))
@@ -212,7 +166,7 @@ class Reconciler:
                 # asyncua's create_subscription would start its own publish loop.
                 body = await protocol.send_request(request, self._settings.request_timeout_seconds)
             except UaStatusCodeError as error:
-                if error.code in _ENDED:
+                if error.code in ENDED:
                     raise
                 self._subscription_refused += 1
                 if self._subscription_refused == 1:
@@ -244,13 +198,13 @@ class Reconciler:
             try:
                 results = await self._request(subscription.id, some)
             except UaStatusCodeError as error:
-                if error.code in _TOO_MUCH_AT_ONCE and self._batch > 1:
+                if error.code in TOO_MUCH_AT_ONCE and self._batch > 1:
                     self._batch = max(1, len(some) // 2)
                     continue
-                if error.code == _GONE:
-                    self._inbox.lost(subscription.id, "subscription lost")
+                if error.code == NO_SUBSCRIPTION:
+                    self._inbox.lost(subscription, "subscription lost")
                     return []
-                if error.code == _FULL:
+                if error.code == FULL:
                     subscription.full = True
                     return handles[start:]
                 self._refuse(some, status_name(error.code))
@@ -272,7 +226,7 @@ class Reconciler:
             try:
                 return await self._session.client.uaclient.session.create_monitored_items(parameters)
             except UaStatusCodeError as error:
-                if error.code in _ENDED:
+                if error.code in ENDED:
                     raise
                 refusal = error
         raise refusal
@@ -314,9 +268,9 @@ class Reconciler:
                 self._refusals.granted(handle)
                 self._events.made(handle)
                 self._revised(handle, result)
-            elif code == _FULL:
+            elif code == FULL:
                 no_room.append(handle)
-            elif code in _FILTER_REFUSED and self._plainer[handle] < (1 if handle in items.events else 2):
+            elif code in FILTER_REFUSED and self._plainer[handle] < (1 if handle in items.events else 2):
                 self._plainer[handle] += 1
                 self._refusals.due[handle] = now
                 self._refusals.times[handle] = 0
@@ -361,10 +315,10 @@ class Reconciler:
             if handle in items.wanted:
                 self._refusals.refused(handle, "the node is gone", now + GONE.delay(self._gone[handle]))
                 self._gone[handle] += 1
-                self._continuity.expect_repeats([handle])
+                self._continuity.last.expect_present([handle])
 
     async def _unsubscribe(self, subscription: Subscription) -> None:
-        self._continuity.bury(subscription.id)
+        self._continuity.bury(subscription)
         await self._delete_subscriptions([subscription.id])
 
     async def _drop_foreign(self) -> None:

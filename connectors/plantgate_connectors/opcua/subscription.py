@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 def nonce() -> int:
     """A number by which this one is told from any other, also of another process."""
-    return random.getrandbits(63)  # noqa: S311  tells apart, guards nothing
+    return random.getrandbits(63)
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +27,8 @@ class Subscription:
     """The server takes no more items into it."""
     heard: float = 0.0
     """When it was heard of last, on the loop's clock."""
+    behind: int = 0
+    """Messages in a row whose numbers were seen before."""
     outage: str | None = None
     """Why it was not listened to; cleared by the first message after it."""
 

@@ -7,11 +7,12 @@ from asyncua import ua
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from plantgate.sdk import Unavailable
-from plantgate_connectors.opcua.continuity import Continuity, Subscription
+from plantgate_connectors.opcua.continuity import Continuity
 from plantgate_connectors.opcua.failures import translated
 from plantgate_connectors.opcua.inbox import Inbox
 from plantgate_connectors.opcua.publish import Publisher
 from plantgate_connectors.opcua.session import Session
+from plantgate_connectors.opcua.subscription import Subscription
 
 SILENT_INTERVALS: Final = 3
 """Keep-alives missed before something is done."""
@@ -50,12 +51,12 @@ async def _rouse(
     context = session.context
     context.standing.count("silent_subscriptions")
     await _tell(session, inbox, [subscription])
-    if subscription.id not in inbox.known():
+    if continuity.subscriptions.get(subscription.id) is not subscription:
         return
     # The server says it has it. Going on with it, here or in another session, would go on with the silence.
     context.log.warning("a subscription brings nothing, making a new one", silent_seconds=round(silent))
     inbox.unknown.setdefault(subscription.id, [])
-    inbox.lost(subscription.id, "subscription silent")
+    inbox.lost(subscription, "subscription silent")
     if context.standing.counters["silent_subscriptions"] % SILENT_INTERVALS == 0:
         continuity.forget_session()
         raise Unavailable(
@@ -76,4 +77,4 @@ async def _tell(session: Session, inbox: Inbox, subscriptions: list[Subscription
             results = [ua.StatusCode(ua.UInt32(ua.StatusCodes.BadSubscriptionIdInvalid)) for _ in subscriptions]
     for subscription, result in zip(subscriptions, results, strict=False):
         if not result.is_good():
-            inbox.lost(subscription.id, "subscription lost")
+            inbox.lost(subscription, "subscription lost")

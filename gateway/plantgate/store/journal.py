@@ -68,7 +68,7 @@ class Journal:
         """Lock and recover a directory; close the journal, or use it as ``async with await Journal.open(…)``.
 
         What recovery met is in `recovered` and `damage`: report it. `floor` is a position known from elsewhere to have
-        been reached (see `JournalWriter.open`). Raises `InUse`, `JournalDamaged`, `DiskFull`, `OSError`.
+        been reached (see `JournalWriter.open`). Raises `InUse`, `JournalDamaged`, `OSError`.
         """
         loop = asyncio.get_running_loop()
         writing = ThreadPoolExecutor(1, thread_name_prefix=f"journal-write-{directory.name}")
@@ -117,7 +117,7 @@ class Journal:
     @property
     def failed(self) -> str | None:
         """Why the disk can no longer be believed; None while it can."""
-        return None if self._writer.failed is None else str(self._writer.failed)
+        return self._writer.failed
 
     @property
     def pending_bytes(self) -> int:

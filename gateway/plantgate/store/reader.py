@@ -84,6 +84,8 @@ class JournalWalk:
     def verify(self) -> list[Damage]:
         """Read everything; returns all damage."""
         found: list[Damage] = []
+        if not self._stored.segments:
+            return found
         sequence = self._stored.segments[0].start.sequence
         while (item := self._next(sequence)) is not None:
             if isinstance(item, Damage):

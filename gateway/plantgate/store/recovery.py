@@ -9,7 +9,7 @@ the writer begins a group when the one before is durable. So, where the last seg
   nobody was told that it is safe. It is moved to a file ``*.torn`` and reported, and its space is zeroed again.
   All there but a checksum wrong: a *flipped bit* in a group that may have been acknowledged: damage.
 
-After damage at the very end, the segment is left as evidence and the journal goes on in a new one.
+After damage at the very end, the segment is left as evidence and the next append begins a new one.
 
 What reads back may still be in memory only: the process was killed between write and sync, or the sync failed, after
 which the kernel takes the pages for clean. So the last group is written again and synced before it counts as durable.

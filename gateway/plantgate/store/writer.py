@@ -140,6 +140,7 @@ class JournalWriter:
     figures: JournalFigures = field(default_factory=JournalFigures)
     failed: str | None = None
     """Why nothing can be appended any more."""
+    closed: bool = False
     _lock: Lock | None = None
     _active: _Active | None = None
 
@@ -157,7 +158,7 @@ class JournalWriter:
 
         `floor` is a position known from elsewhere to have been reached. A journal that ends before it has lost records:
         they are reported as damage, and the journal goes on at the floor, so that no sequence is given twice.
-        Raises `InUse`, `JournalDamaged`, `DiskFull`, `OSError`.
+        Raises `InUse`, `JournalDamaged`, `OSError`.
         """
         limits = limits or JournalLimits()
         disk.make_directory(directory)
@@ -169,19 +170,14 @@ class JournalWriter:
             if end.sequence < floor.sequence:
                 end = floor
                 found = _below_floor(found, directory, floor)
-            head = Head(end, found.offset or HEADER_SIZE)
+            # Without a place in the last segment (none yet, damage at its end) the first append makes a new one: a full
+            # disk must not keep anybody from reading.
+            last = found.segments[-1] if found.segments else None
+            head = Head(end, found.offset or (last.size if last else HEADER_SIZE))
             writer = cls(directory, disk, clock, limits, found, journal, head, found.segments, journal_seed(journal))
-            if found.offset is None:
-                writer._new_segment()
-            else:
-                segment = found.segments[-1]
-                writer._active = _Active(segment, disk.open(segment.path, Open.WRITE), found.offset)
-        except OSError as error:
-            lock.release()
-            if no_space(error):
-                raise DiskFull(f"{directory}: no room for a segment of {limits.segment_bytes} bytes") from error
-            raise
-        except GatewayError:
+            if last is not None and found.offset is not None:
+                writer._active = _Active(last, disk.open(last.path, Open.WRITE), found.offset)
+        except BaseException:
             lock.release()
             raise
         writer._lock = lock
@@ -189,7 +185,7 @@ class JournalWriter:
 
     def close(self) -> None:
         """Let go of file and directory. What was appended is durable already."""
-        self.failed = self.failed or f"{self.directory}: the journal is closed"
+        self.closed = True
         if self._active is not None:
             self._active.file.close()
             self._active = None
@@ -234,8 +230,8 @@ class JournalWriter:
         """Append in as few groups as they fit in; never raises, so that what is durable is always known."""
         begin, now, done = self.end, self.clock.now(), 0
         while done < len(items):
-            if self.failed is not None:
-                return Written(begin, now, done, JournalFailed(self.failed))
+            if (over := self._over()) is not None:
+                return Written(begin, now, done, over)
             try:
                 fit = self._fitting(items, done)
                 if fit == 0:
@@ -255,8 +251,8 @@ class JournalWriter:
         Raises `JournalFailed`.
         """
         dropped = 0
-        if self.failed is not None:
-            raise JournalFailed(self.failed)
+        if (over := self._over()) is not None:
+            raise over
         try:
             while len(self.segments) > 1 and self.segments[1].start.sequence <= sequence:
                 gone, *kept = self.segments
@@ -355,6 +351,11 @@ class JournalWriter:
             "The journal stops here and must be opened again"
         )
         return JournalFailed(self.failed)
+
+    def _over(self) -> GatewayError | None:
+        if self.failed is not None:
+            return JournalFailed(self.failed)
+        return Unavailable(f"{self.directory}: the journal is closed") if self.closed else None
 
     def _fail(self, error: OSError) -> JournalFailed:
         return self.stop(error.strerror or str(error))

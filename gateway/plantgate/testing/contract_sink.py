@@ -68,21 +68,21 @@ class SinkContract(Generic[D]):
                 await sink.accept(self.batch(position))
                 self._all_there(await self.arrived(device), position + 4)
 
+    @pytest.mark.bad_network
     async def test_does_not_return_while_the_far_end_is_cut_off(self, tmp_path: Path) -> None:
-        host = self._host()
         async with self.device() as device:
             returned = False
             try:
                 async with self.connector(device, tmp_path).sink() as sink:
                     await sink.accept(self.batch(0))
-                    running().network.cut(host)
+                    running().network.cut(self.host)
                     async with asyncio.timeout(self.patience_seconds):
                         await sink.accept(self.batch(4))
                     returned = True
             except (Unavailable, TimeoutError):
                 pass
             assert not returned, "accepted, though nothing can have reached the far end"
-            running().network.heal(host)
+            running().network.heal(self.host)
             assert len(await self.arrived(device)) <= 4
 
     async def test_the_same_batch_twice_is_harmless(self, tmp_path: Path) -> None:
@@ -139,18 +139,19 @@ class SinkContract(Generic[D]):
                     await sink.accept(self.batch(position))
             self._all_there(await self.arrived(device), 40)
 
+    @pytest.mark.bad_network
     async def test_nothing_is_lost_or_rejected_while_the_far_end_comes_and_goes(
         self, tmp_path: Path, seed: object
     ) -> None:
-        host, luck = self._host(), random.Random(f"{seed}/faults")  # noqa: S311  chooses moments
+        luck = random.Random(f"{seed}/faults")  # noqa: S311  chooses moments
         network = running().network
 
         async def trouble() -> None:
             for _ in range(8):
                 await asyncio.sleep(luck.uniform(0.0, 3.0))
-                luck.choice((network.reset, network.cut, network.refuse, network.hold))(host)
+                luck.choice((network.reset, network.cut, network.refuse, network.hold))(self.host)
                 await asyncio.sleep(luck.uniform(0.0, 60.0))
-                network.heal(host)
+                network.heal(self.host)
 
         async with self.device() as device:
             troubling = asyncio.create_task(trouble())
@@ -207,8 +208,3 @@ class SinkContract(Generic[D]):
             seen.add((sample.tag, sample.value))
             assert sample.value > newest[sample.tag], f"{sample.tag} arrived out of order"
             newest[sample.tag] = sample.value
-
-    def _host(self) -> str:
-        if not self.host:
-            pytest.skip("this sink has no network: `host` is not set")
-        return self.host

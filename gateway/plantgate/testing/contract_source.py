@@ -138,23 +138,27 @@ class LiveSourceContract(Generic[D]):
                 await _end(making)
         self._in_order(got.of(produced))
 
+    @pytest.mark.bad_network
     async def test_survives_a_reset(self, tmp_path: Path, seed: object) -> None:
-        await self._through(tmp_path, seed, lambda: running().network.reset(self._host()), heal=False)
+        await self._through(tmp_path, seed, lambda: running().network.reset(self.host), heal=False)
 
+    @pytest.mark.bad_network
     async def test_survives_a_stall(self, tmp_path: Path, seed: object) -> None:
-        await self._through(tmp_path, seed, lambda: running().network.cut(self._host()), heal=True)
+        await self._through(tmp_path, seed, lambda: running().network.cut(self.host), heal=True)
 
+    @pytest.mark.bad_network
     async def test_survives_a_refusal(self, tmp_path: Path, seed: object) -> None:
         def away() -> None:
-            running().network.refuse(self._host())
-            running().network.reset(self._host())
+            running().network.refuse(self.host)
+            running().network.reset(self.host)
 
         await self._through(tmp_path, seed, away, heal=True)
 
+    @pytest.mark.bad_network
     async def test_survives_a_slow_link(self, tmp_path: Path) -> None:
         produced = self.series(1, 20)
         async with self.device() as device:
-            link = running().network.link(self._host())
+            link = running().network.link(self.host)
             link.latency_seconds, link.split = (0.05, 0.4), 1.0
             got = await self._collect_while(device, tmp_path, produced)
         assert not got.missing(produced)
@@ -208,7 +212,7 @@ class LiveSourceContract(Generic[D]):
                 fault()
                 await asyncio.sleep(luck.uniform(0.0, 40.0) if heal else 0.0)
                 if heal:
-                    network.heal(self._host())
+                    network.heal(self.host)
             await asyncio.sleep(self.patience_seconds / 2)
             await self.produce(device, late)
 
@@ -261,11 +265,6 @@ class LiveSourceContract(Generic[D]):
             by_tag[sample.tag].append(sample.time)
         for tag, times in by_tag.items():
             assert times == sorted(times), f"{tag} came out of order"
-
-    def _host(self) -> str:
-        if not self.host:
-            pytest.skip("this source has no network: `host` is not set")
-        return self.host
 
 
 class SourceContract(LiveSourceContract[D]):

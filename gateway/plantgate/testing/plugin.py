@@ -30,8 +30,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Names the mark."""
+    """Names the marks."""
     config.addinivalue_line("markers", "simulated(seeds=N): runs in simulated time, once per seed (plantgate)")
+    config.addinivalue_line("markers", "bad_network: a contract's case for connectors that name a `host` (plantgate)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A connector without a network is not asked how it takes a bad one."""
+    spared = [item for item in items if item.get_closest_marker("bad_network") and not _names_a_host(item)]
+    if spared:
+        config.hook.pytest_deselected(items=spared)
+        gone = set(spared)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _names_a_host(item: pytest.Item) -> bool:
+    return bool(getattr(getattr(item, "cls", None), "host", ""))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

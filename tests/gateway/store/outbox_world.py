@@ -61,6 +61,7 @@ class World:
         )
         self.names = ["alpha", "beta"][: self.luck.randrange(1, 3)]
         self.next = 0
+        self.over = False
         self.made: dict[int, Sample] = {}
         self.accepted: set[int] = set()
         self.doubtful: set[int] = set()
@@ -85,6 +86,7 @@ class World:
                 (self.luck.randrange(40), self.luck.randrange(900))
             )
         started = 0
+        self.over = False
 
         async def main() -> None:
             nonlocal started
@@ -96,8 +98,10 @@ class World:
                         async with asyncio.timeout(seconds + late), asyncio.TaskGroup() as group:
                             tasks = [group.create_task(self._consume(outbox, name)) for name in self.names]
                             await self._produce(outbox, asyncio.get_running_loop().time() + seconds)
+                            self.over = True
                             for task in tasks:
-                                task.cancel()
+                                if not self.exact:
+                                    task.cancel()
                     except TimeoutError:
                         pass
                     finally:
@@ -152,7 +156,7 @@ class World:
     async def _consume(self, outbox: Outbox, name: str) -> None:
         """Sessions that end in every way a session can."""
         slow = self.luck.choice((0.0, 0.02, 0.3))
-        while True:
+        while not self.over:
             if self.luck.random() < 0.1:
                 await asyncio.sleep(self.luck.choice((0.5, 4.0)))
             await self._session(outbox, name, slow)
@@ -161,9 +165,9 @@ class World:
     async def _session(self, outbox: Outbox, name: str, slow: float) -> None:
         reader = outbox.reader(name)
         last_position: dict[str, int] = {}
-        while self.luck.random() < 0.97:
+        while self.luck.random() < 0.97 and not self.over:
             try:
-                async with asyncio.timeout(self.luck.choice((None, 0.001, 0.02))):
+                async with asyncio.timeout(self.luck.choice((0.5, 0.001, 0.02))):
                     batch = await reader.read()
             except TimeoutError:
                 continue

@@ -12,7 +12,7 @@ from plantgate.store.reader import JournalWalk
 from plantgate.store.record import HEADER_SIZE, START, Position, Record
 from plantgate.store.recovery import JournalDamaged
 from plantgate.store.segment import Damage
-from plantgate.store.writer import JournalFailed, JournalLimits, JournalWriter
+from plantgate.store.writer import DiskFull, JournalFailed, JournalLimits, JournalWriter
 from plantgate.testing.disk import SimulatedDisk
 
 HERE = Path("/journal")
@@ -312,3 +312,27 @@ def test_the_newest_torn_writes_are_kept_and_not_all() -> None:
         assert disk.content(writer.found.torn.kept)[:10] == bytes([attempt + 1]) * 10
         writer.close()
     assert sum(path.suffix == ".torn" for path in disk.paths()) <= 16
+
+
+def test_a_full_disk_does_not_keep_a_damaged_journal_from_being_read() -> None:
+    disk = with_groups(*GROUPS)
+    disk.flip(FIRST, disk.content(FIRST).find(b"d" * 300))
+    disk.capacity = LIMITS.segment_bytes
+    writer = opened(disk)
+    records, damage = everything(writer)
+    assert [r.sequence for r in records] == [0, 1, 2, 4, 5]
+    assert [(d.first, d.weight) for d in damage] == [(3, 7)]
+    with pytest.raises(DiskFull):
+        writer.append_many([(b"next", 1)])
+    disk.capacity = None
+    assert writer.append_many([(b"next", 1)]) == 6
+    assert [r.sequence for r in everything(writer)[0]] == [0, 1, 2, 4, 5, 6]
+
+
+def test_a_journal_of_which_every_file_is_gone_goes_on_above_what_was_reached() -> None:
+    disk = SimulatedDisk()
+    writer = opened(disk, floor=Position(9, 30))
+    assert writer.begin == writer.end == Position(9, 30)
+    assert JournalWalk(writer).verify() == []
+    assert writer.append_many([(b"next", 1)]) == 9
+    assert [r.sequence for r in everything(writer)[0]] == [9]

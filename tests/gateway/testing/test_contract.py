@@ -62,7 +62,7 @@ class TestAcmeAsASink(AcmeSinkContract):
 
 
 def _case(contract: Any, made: type[acme.Acme], case: str, tmp_path: Path, seed: int) -> None:
-    vendor = type("Vendor", (contract,), {"made": made})()
+    vendor = type("Vendor", (contract,), {"made": made, "stalled_samples": 2_000})()
     method = getattr(vendor, case)
     wanted = method.__code__.co_varnames[: method.__code__.co_argcount]
     arguments = {name: value for name, value in (("tmp_path", tmp_path), ("seed", seed)) if name in wanted}

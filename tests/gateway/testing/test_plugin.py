@@ -25,6 +25,10 @@ class TestClass:
         async def main():
             return running().seed
         assert simulate(main, seed=seed) == seed
+
+    @pytest.mark.bad_network
+    async def test_of_a_host_it_does_not_name(self):
+        assert False
 """
 
 
@@ -38,7 +42,7 @@ def _pytest(folder: Path, *options: str) -> str:
 
 def test_each_seed_is_a_case_and_a_failure_says_how_to_repeat_it(tmp_path: Path) -> None:
     output = _pytest(tmp_path)
-    assert "1 failed, 9 passed" in output
+    assert "1 failed, 9 passed, 5 deselected" in output
     assert "repeat with: --plantgate-seed 2" in output
     assert "seed 2, 0.000000 simulated seconds after the start" in output
 

@@ -17,7 +17,7 @@ async def test_a_killed_process_takes_no_further_step_and_tidies_nothing_up() ->
 
     async def child() -> None:
         try:
-            while True:  # noqa: ASYNC110  a heartbeat
+            while True:
                 await asyncio.sleep(1)
                 steps.append(time.monotonic())
         finally:
@@ -80,7 +80,7 @@ async def test_its_connections_are_reset_after_what_it_had_sent() -> None:
     server = await asyncio.start_server(listen, "plc", 1)
     running().network.link("plc").split = 0
     process = Process(main)
-    while not running().network.connections("plc"):
+    while not running().network.connections("plc"):  # noqa: ASYNC110  to be there just after it connected
         await asyncio.sleep(0.0001)
     await asyncio.sleep(0.0001)
     process.kill()
