@@ -123,6 +123,19 @@ def test_a_crash_at_any_byte_leaves_a_file_that_the_repeat_completes(tmp_path: P
         assert (out / file.name).read_bytes() == content
 
 
+def test_half_a_line_that_a_crash_left_is_set_aside_whole(tmp_path: Path) -> None:
+    write = {"folder": tmp_path / "out"}
+    write_all(files(tmp_path, write=write), [_batch(0)])
+    (file,) = _written(tmp_path / "out")
+    before = file.read_bytes()
+    file.write_bytes(before + b'{"time":"' + b"x" * 5000)
+    write_all(files(tmp_path, write=write), [_batch(3, 1)])
+    assert file.read_bytes().startswith(before)
+    assert b"xx" not in file.read_bytes()
+    assert _numbers(tmp_path / "out") == [0, 1, 2, 3]
+    assert (tmp_path / "out" / f"{file.name}.torn").read_bytes() == b'{"time":"' + b"x" * 5000 + b"\n"
+
+
 def test_repeats_are_recognised_when_the_written_files_have_been_taken_away(tmp_path: Path) -> None:
     write = {"folder": tmp_path / "out"}
     write_all(files(tmp_path, write=write), [_batch(0)])
@@ -195,9 +208,9 @@ def test_a_full_disk_is_unavailable_and_leaves_no_half_line(tmp_path: Path, monk
     async def session() -> None:
         async with connector.sink() as sink:
             await sink.accept(_batch(0))
-            room[0] = 150
+            room[0] = 1000
             with pytest.raises(Unavailable, match=r"csv: cannot write to .*: No space left on device"):
-                await sink.accept(_batch(3))
+                await sink.accept(_batch(3, 30))
             assert connector.context.standing.state.value == "away"
             room[0] = 10**9
             await sink.accept(_batch(3))

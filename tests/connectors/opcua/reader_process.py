@@ -14,10 +14,9 @@ from plantgate_connectors.opcua import OpcUa
 from plantgate_connectors.opcua.settings import OpcUaSettings
 
 
-async def main(settings: Path, folder: Path, lines: Path) -> None:
+async def main(settings: str, folder: Path, lines: Path) -> None:
     """Never returns."""
-    chosen = OpcUaSettings.model_validate_json(settings.read_text())
-    connector = OpcUa(chosen, lent(folder, clock=SystemClock()))
+    connector = OpcUa(OpcUaSettings.model_validate_json(settings), lent(folder, clock=SystemClock()))
     with lines.open("a") as out:
         while True:
             try:
@@ -34,4 +33,4 @@ async def main(settings: Path, folder: Path, lines: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(Path, sys.argv[1:4])))
+    asyncio.run(main(Path(sys.argv[1]).read_text(), Path(sys.argv[2]), Path(sys.argv[3])))

@@ -234,7 +234,7 @@ def test_a_gateway_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
                 )
                 before = lines.stat().st_size if lines.exists() else 0
                 async with asyncio.timeout(60):
-                    while not lines.exists() or lines.stat().st_size <= before:
+                    while not lines.exists() or lines.stat().st_size <= before:  # noqa: ASYNC110  another process
                         await asyncio.sleep(0.05)
                 await asyncio.sleep(luck.uniform(0.0, 1.5))
                 child.kill()
@@ -246,7 +246,7 @@ def test_a_gateway_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
 
 
 def judge_lines(lines: Path) -> None:
-    """No count is missing; one may come twice only where the kill fell between a batch's line and its acknowledgement."""
+    """No count is missing; some come twice where the kill fell between a batch's line and its acknowledgement."""
     rows, gaps = [], []
     for line in lines.read_text().splitlines():
         with contextlib.suppress(ValueError):  # the kill may fall into a line: that batch was not accepted
