@@ -109,7 +109,7 @@ def test_the_proxy_stalls_cuts_resets_refuses_slows_and_slices() -> None:
             net.slowness.bytes_per_second = 10_000
             began = loop.time()
             assert await ask(line, bytes(2_000)) == bytes(2_000)
-            assert loop.time() - began >= 0.2
+            assert loop.time() - began >= 0.1  # 0.2 s for all; the last piece is not waited for
             net.mend()
 
             net.slowness.slice_bytes = 1

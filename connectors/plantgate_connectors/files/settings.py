@@ -74,7 +74,7 @@ class Read(Settings):
     """Files to read."""
 
     path: Path
-    """A file, or a pattern such as `./in/*.csv`; relative to the folder the gateway is started in.
+    """A file, or a pattern such as `./in/*.csv`; a relative one starts at the plant file.
     Several files are read one after the other in order of their names."""
     format: Format | None = None
     """`csv` or `json_lines`; without it the name decides (`.jsonl`, `.ndjson` and `.json` are JSON lines)."""
@@ -208,7 +208,7 @@ class Write(Settings):
     """Files to write."""
 
     folder: Path
-    """Where the files go; made if it is not there. One flow writes to it under one `name`."""
+    """Where the files go; made if it is not there; a relative one starts at the plant file. One flow writes to it under one `name`."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = "plantgate"
     """What the file names begin with: `plantgate-000001-20261126T120000Z.jsonl`."""
     format: Format = Format.JSON_LINES

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from plantgate.sdk import Batch, Context, Gap
-from plantgate.sdk.plausible import doubt_clock
+from plantgate.sdk.plausible import AHEAD_MOST_NS, doubt_clock
 from plantgate_connectors.opcua.alarms import Alarms
 from plantgate_connectors.opcua.backlog import Arrival, Block, Entry, Hole, Interruption
 from plantgate_connectors.opcua.bounds import MalformedNotification
@@ -47,7 +47,7 @@ class Assembly:
         backlog = self._continuity.backlog
         batch = Batch.empty()
         whole = Block()
-        taken = 0
+        taken = latest = 0
         while len(batch) < ROWS_MAX and taken < len(backlog):
             entry = backlog[taken]
             resolved = self._resolve(entry)
@@ -59,13 +59,15 @@ class Assembly:
             whole.gaps += resolved.gaps
             whole.marks += resolved.marks
             whole.received = whole.received or resolved.received
+            latest = max(latest, resolved.columns.latest)
             self._append(resolved, batch)
             taken += 1
         if not taken:
             return None
         batch.gaps = tuple(whole.gaps)
         batch.received = whole.received or self._context.clock.now()
-        self._count("clock_doubted", doubt_clock(batch.times, batch.qualities, batch.received))
+        if latest > batch.received + AHEAD_MOST_NS:
+            self._count("clock_doubted", doubt_clock(batch.times, batch.qualities, batch.received))
         backlog.drop(taken)
         return self._continuity.give(batch, whole.marks)
 
@@ -140,7 +142,7 @@ class Assembly:
             handle = columns.handles[row]
             if first[handle] == row and self._settings.history is not History.OFF:
                 leading.handles.append(handle)
-                leading.until[handle] = (columns.times[row], columns.values[row], columns.qualities[row])
+                leading.until[handle] = (columns.times[row], columns.values[row])
                 continue
             before = next((each for each in range(row - 1, -1, -1) if columns.handles[each] == handle), None)
             known = last[handle][0] if handle in last else None

@@ -13,48 +13,49 @@ class Unknown:
 
 UNKNOWN: Final = Unknown()
 
-Last: TypeAlias = tuple[int | None, Value | Unknown, int]
-"""Source time, value and quality."""
+Last: TypeAlias = tuple[int | None, Value | Unknown]
+"""Source time and value."""
 
 
 class LastValues:
     """By handle."""
 
     def __init__(self, times: dict[int, int]) -> None:
-        self._last: dict[int, Last] = {handle: (time, UNKNOWN, 0) for handle, time in times.items()}
+        # Two dictionaries, and no tuple for each value: those would keep the garbage collector busy.
+        self._times: dict[int, int | None] = dict(times)
+        self._values: dict[int, Value | Unknown] = dict.fromkeys(times, UNKNOWN)
         self._repeats: dict[int, dict[int | None, Value | Unknown]] = {}
         """Time and value of samples that will come once more."""
 
     def __contains__(self, handle: int) -> bool:
-        return handle in self._last
+        return handle in self._times
 
     def __getitem__(self, handle: int) -> Last:
-        return self._last[handle]
+        return self._times[handle], self._values[handle]
 
     def handles(self) -> list[int]:
         """Items that have given anything, ever."""
-        return list(self._last)
+        return list(self._times)
 
     def times(self) -> dict[int, int | None]:
         """Source time of each item's last sample."""
-        return {handle: last[0] for handle, last in self._last.items()}
+        return dict(self._times)
 
     def latest(self, handles: Iterable[int]) -> int | None:
         """The latest source time among these items."""
-        times = (self._last[handle][0] for handle in handles if handle in self._last)
+        times = (self._times.get(handle) for handle in handles)
         return max((time for time in times if time is not None), default=None)
 
     def note(self, columns: Columns) -> None:
         """These are given now."""
-        rows = zip(columns.times, columns.values, columns.qualities, strict=True)
-        self._last.update(zip(columns.handles, rows, strict=True))
+        self._times.update(zip(columns.handles, columns.times, strict=True))
+        self._values.update(zip(columns.handles, columns.values, strict=True))
 
     def expect_present(self, handles: Iterable[int]) -> None:
         """These items will report their present value: no news if it is the one given last."""
         for handle in handles:
-            if handle in self._last:
-                time, value, _ = self._last[handle]
-                self._repeats.setdefault(handle, {})[time] = value
+            if handle in self._times:
+                self._repeats.setdefault(handle, {})[self._times[handle]] = self._values[handle]
 
     def expect(self, columns: Columns) -> None:
         """What was fetched to fill a gap may be held once more by what comes after it."""

@@ -156,10 +156,9 @@ class Mender:
                 continue
             seen.add(id(entry))
             for columns in _columns(entry.envelope, self._plain):
-                rows = zip(columns.handles, columns.times, columns.values, columns.qualities, strict=True)
-                for handle, time, value, quality in rows:
+                for handle, time, value in zip(columns.handles, columns.times, columns.values, strict=True):
                     if handle in wanted and handle not in gap.until:
-                        gap.until[handle] = (time, value, quality)
+                        gap.until[handle] = (time, value)
 
     async def _read_present(self, gap: Interruption, block: Block) -> None:
         """Present values of items that have not reported since: a change in a lost message is not reported twice."""
@@ -176,9 +175,9 @@ class Mender:
         for handle, (time, value, quality) in present:
             if handle in gap.until:
                 continue
-            gap.until[handle] = (time, value, quality)
+            gap.until[handle] = (time, value)
             last = self._continuity.last
-            if handle not in last or not _same(last[handle], (time, value, quality)):
+            if handle not in last or not _same(last[handle], (time, value)):
                 _append(block.columns, handle, time, value, quality)
 
     async def _read(self, handles: Sequence[int]) -> list[tuple[int, tuple[int | None, Value, int]]]:
@@ -216,7 +215,7 @@ class Mender:
         items, last = self._continuity.items, self._continuity.last
         stretches = []
         for handle in handles:
-            start, end = last[handle][0], gap.until.get(handle, (None, None, 0))[0] or now
+            start, end = last[handle][0], gap.until.get(handle, (None, None))[0] or now
             if start is not None and start < end and items.nodes[handle] and handle not in self._without_history:
                 stretches.append((start, end, handle))
         stretches.sort()
@@ -278,6 +277,7 @@ def _same(last: Last | None, first: Last | None) -> bool:
 
 
 def _append(columns: Columns, handle: int, time: int | None, value: Value, quality: int) -> None:
+    columns.latest = max(columns.latest, time or 0)
     columns.handles.append(handle)
     columns.values.append(value)
     columns.qualities.append(quality)

@@ -198,7 +198,7 @@ async def test_an_overflow_is_looked_for_in_history_before_the_message_is_given(
     gap, block = rig.continuity.backlog
     assert isinstance(gap, Interruption)
     assert gap.handles == [0], "the second is not the first of its item here"
-    assert gap.until == {0: (WHEN_NS, 1.0, OVERFLOW)}
+    assert gap.until == {0: (WHEN_NS, 1.0)}
     rig.continuity.backlog.replace(gap)
     batch = rig.take()
     assert batch.values == [1.0, 2.0, 3.0]

@@ -104,7 +104,7 @@ def test_a_secret_that_is_not_there_yet_is_a_warning(tmp_path: Path, monkeypatch
     monkeypatch.delenv("NO_SUCH_PASSWORD", raising=False)
     secret = tmp_path / "there"
     secret.write_text("x")
-    broker = "  archive: { type: mqtt, host: h, username: u, password: '${%s}' }"
+    broker = "  archive: { type: mqtt, host: h, tls: {}, username: u, password: '${%s}' }"
 
     def said(reference: str) -> list[str]:
         lines = SMALL.replace("  archive: { type: files, write: { folder: out } }", broker % reference)

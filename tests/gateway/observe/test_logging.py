@@ -13,8 +13,8 @@ def test_every_line_is_json_and_a_librarys_warning_has_the_same_shape() -> None:
     log = structlog.get_logger().bind(connection="press3")
     log.debug("not worth a line")
     log.warning("away", reason='no answer\nfrom "press3"')
-    logging.getLogger("asyncua").info("not worth a line either")
-    logging.getLogger("asyncua").warning("odd %s", "message")
+    logging.getLogger("a.library").info("not worth a line either")
+    logging.getLogger("a.library").warning("odd %s", "message")
     try:
         raise ZeroDivisionError("oops")
     except ZeroDivisionError as error:
@@ -26,7 +26,7 @@ def test_every_line_is_json_and_a_librarys_warning_has_the_same_shape() -> None:
         ("error", "session ended"),
     ]
     assert lines[0]["connection"] == "press3"
-    assert lines[1]["logger"] == "asyncua"
+    assert lines[1]["logger"] == "a.library"
     assert "ZeroDivisionError: oops" in lines[2]["exception"]
     assert all(line["time"].endswith("Z") for line in lines)
 

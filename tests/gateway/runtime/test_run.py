@@ -159,7 +159,7 @@ def test_a_store_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_killed_and_started_again_it_neither_loses_nor_repeats_a_row(tmp_path: Path) -> None:
+def test_killed_and_started_again_every_row_arrives_in_order(tmp_path: Path) -> None:
     count = 3000
     moments = (f"2026-01-01T{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}Z,{n}" for n in range(count))
     (tmp_path / "in.csv").write_text("time,n\n" + "\n".join(moments) + "\n")

@@ -116,11 +116,13 @@ function verdict(status) {
     return ["bad", `The balance of ${off.flow} is off by ${count.format(off.difference)}`, "This is a fault of the gateway: please report it."];
   }
   if (status.problem) return ["bad", "Something needs you", status.problem];
+  const aside = sum("set_aside");
   const losses = [
-    dropped ? `${values(dropped)} dropped by a limit of the outbox` : "",
-    lost ? `${values(lost)} lost before they reached the gateway` : "",
+    dropped ? `${values(dropped)} dropped by a limit of the outbox, named in gap records` : "",
+    lost ? `${values(lost)} lost before they reached the gateway, named in gap records` : "",
+    aside ? `${values(aside)} refused by their destination, kept in its dead-letter file` : "",
   ].filter(Boolean);
-  const tail = losses.length ? `${losses.join("; ")}: each is named in a gap record.` : "";
+  const tail = losses.join("; ");
   if (sinks.length) {
     const nothing = losses.length ? "" : ", nothing lost";
     return ["waiting", `${named} away for ${span(longest)}: ${safe}${nothing}`, tail || reasons(away)];
@@ -134,7 +136,7 @@ function verdict(status) {
     return ["waiting", `Catching up: ${values(queued)} on the way, ${span(behind)} behind`, tail || "Nothing lost."];
   }
   const delivered = `${values(sum("delivered"))} delivered` + (queued ? `, ${count.format(queued)} on the way` : "");
-  if (losses.length) return ["waiting", `All that was kept is delivered; ${losses.join(", ")}`, `${delivered}. Each loss is named in a gap record.`];
+  if (losses.length) return ["waiting", `Everything else is delivered: ${tail}`, `${delivered}.`];
   if (!ends.length) return ["waiting", "No flow runs", ""];
   const gapNote = gaps ? ` ${count.format(gaps)} gap ${gaps === 1 ? "record" : "records"} from the sources, nothing known lost.` : "";
   return ["good", "All values delivered", `${delivered}.${gapNote}`];
