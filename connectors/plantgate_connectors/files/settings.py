@@ -208,7 +208,8 @@ class Write(Settings):
     """Files to write."""
 
     folder: Path
-    """Where the files go; made if it is not there; a relative one starts at the plant file. One flow writes to it under one `name`."""
+    """Where the files go; made if it is not there; a relative one starts at the plant file.
+    One flow writes to it under one `name`."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = "plantgate"
     """What the file names begin with: `plantgate-000001-20261126T120000Z.jsonl`."""
     format: Format = Format.JSON_LINES

@@ -18,7 +18,7 @@ from plantgate.runtime.supervisor import Phase, Session, keep_running
 from plantgate.sdk import Accept, Backoff, Batch, Connector, Context, GatewayError, Rejected, Settings, State
 from plantgate.store.outbox import Outbox
 
-RECONNECT: Final = Backoff(first_seconds=0.5, most_seconds=30.0)
+RECONNECT: Final = Backoff(first_seconds=0.5, most_seconds=15.0)
 """Between the sessions of a connection."""
 _FULL: Final = Backoff(first_seconds=0.05, most_seconds=2.0)
 """Between two offers to an outbox that is full."""

@@ -13,7 +13,7 @@ from plantgate.sdk import Backoff, GatewayError, Log, Standing, Unavailable
 Session: TypeAlias = Callable[[Stop], Awaitable[None]]
 """One session of a service: returns when done or asked to stop, raises to be opened again."""
 
-SETTLED_SECONDS = 30.0
+SETTLED_SECONDS = 10.0
 """A session that lasted this long was a good one: the next pause starts small again."""
 
 
