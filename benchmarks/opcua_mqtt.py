@@ -107,13 +107,11 @@ async def reader(mode: str, tags: int, hz: int, windows: int, seconds: float) ->
         found: list[Window] = []
         rss = 0
         for _ in range(windows):
-            began, before = read(child.process.pid), await _latest(child)
+            before = await _latest(child)
             await asyncio.sleep(seconds)
             after, now = await _latest(child), read(child.process.pid)
-            elapsed = now.at - began.at
-            found.append(
-                _window(after["cpu_seconds"] - before["cpu_seconds"], int(after["values"] - before["values"]), elapsed)
-            )
+            values = int(after["values"] - before["values"])
+            found.append(_window(after["cpu_seconds"] - before["cpu_seconds"], values, after["at"] - before["at"]))
             rss = max(rss, now.rss_bytes)
         return {
             "path": {"ours": "plantgate: ingest to columns", "asyncua": "asyncua: its own handlers"}[mode],

@@ -9,6 +9,7 @@ import asyncio
 import json
 import resource
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,7 +87,9 @@ async def tell(counter: Counter) -> None:
     """For ever."""
     while True:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        print(json.dumps({"values": counter.values, "cpu_seconds": used.ru_utime + used.ru_stime}), flush=True)
+        cpu_seconds = used.ru_utime + used.ru_stime
+        said = {"at": time.monotonic(), "values": counter.values, "cpu_seconds": cpu_seconds}
+        print(json.dumps(said), flush=True)
         await asyncio.sleep(1.0)
 
 
