@@ -16,11 +16,14 @@ from plantgate_connectors.opcua.continuity import Continuity
 from plantgate_connectors.opcua.decode import Columns, decode
 from plantgate_connectors.opcua.envelope import DATA_CHANGE, EVENTS
 from plantgate_connectors.opcua.inbox import Inbox
+from plantgate_connectors.opcua.limits import batches
 from plantgate_connectors.opcua.settings import History, OpcUaSettings, Structure
 from plantgate_connectors.opcua.values import Values, flatten
 
 ROWS_MAX: Final = 4_096
 """A batch stops growing here; one message alone may be larger."""
+TAGS_MAX: Final = 500
+"""In one gap record."""
 _NODE_GONE: Final = frozenset({0x8034_0000, 0x8033_0000})
 """BadNodeIdUnknown, BadNodeIdInvalid: the node of a monitored item was deleted; the item will not report again."""
 
@@ -47,8 +50,8 @@ class Assembly:
         backlog = self._continuity.backlog
         batch = Batch.empty()
         whole = Block()
-        taken = latest = 0
-        while len(batch) < ROWS_MAX and taken < len(backlog):
+        taken = latest = named = 0
+        while len(batch) + named < ROWS_MAX and taken < len(backlog):
             entry = backlog[taken]
             resolved = self._resolve(entry)
             if resolved is None:
@@ -57,6 +60,7 @@ class Assembly:
                 backlog.replace(entry, *resolved)
                 continue
             whole.gaps += resolved.gaps
+            named += sum(len(gap.tags) for gap in resolved.gaps)
             whole.marks += resolved.marks
             whole.received = whole.received or resolved.received
             latest = max(latest, resolved.columns.latest)
@@ -82,7 +86,7 @@ class Assembly:
                     self._context.log.error("a message could not be taken in", exc_info=error)
                     return self._set_aside(entry, Block(), MalformedNotification(f"{type(error).__name__}: {error}", 0))
             case Interruption(fetched=int() as fetched):
-                return Block(gaps=[self._bridged(entry, fetched)])
+                return self._bridged(entry, fetched)
             case Hole() | Interruption():
                 self._inbox.mend.set()
                 return None
@@ -154,10 +158,14 @@ class Assembly:
         self._inbox.mend.set()
         return [leading, block]
 
-    def _bridged(self, entry: Interruption, fetched: int) -> Gap:
-        tags = self._continuity.items.tags
-        since = self._continuity.last.latest(entry.handles)
-        return Gap(tuple(tags[handle] for handle in entry.handles), since, None, entry.cause, 0, fetched)
+    def _bridged(self, entry: Interruption, fetched: int) -> list[Entry]:
+        """Records that nothing is missing, of so many tags each that an outbox takes them; the first has the count."""
+        tags, last = self._continuity.items.tags, self._continuity.last
+        blocks: list[Entry] = []
+        for some in batches(entry.handles, TAGS_MAX):
+            names, count = tuple(tags[handle] for handle in some), 0 if blocks else fetched
+            blocks.append(Block(gaps=[Gap(names, last.latest(some), None, entry.cause, 0, count)]))
+        return blocks
 
     def _append(self, block: Block, batch: Batch) -> None:
         columns, last = block.columns, self._continuity.last

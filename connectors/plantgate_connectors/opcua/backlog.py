@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from plantgate.sdk import Gap
+from plantgate.sdk import Gap, Value
 from plantgate_connectors.opcua.decode import Columns
 from plantgate_connectors.opcua.envelope import Envelope
 from plantgate_connectors.opcua.last_values import Last
@@ -52,6 +52,12 @@ class Interruption:
     """The first value after it, by handle, where it is known already."""
     refresh: bool = False
     """The items go on being monitored: their present values must be read, since a lost change is not sent again."""
+    present: dict[int, tuple[int | None, Value, int]] = field(default_factory=dict)
+    """Present values (time, value, quality) that were read and are given last."""
+    recovered: dict[int, int] = field(default_factory=dict)
+    """Values fetched from history so far, by handle."""
+    until_seconds: float | None = None
+    """When to stop looking into history, on the loop's clock; None before it was begun."""
     fetched: int | None = None
     """Not None where nothing is missing: so many values follow that were fetched again."""
 

@@ -90,7 +90,7 @@ class Continuity:
     def remember(self) -> None:
         """Keep the last source times; only while everything given was accepted, since they are what was given."""
         if self.unacknowledged.none:
-            self.positions.remember(self.last.times())
+            self.positions.remember(self.last.times(len(self.items)))
 
     def to_acknowledge(self, most: int) -> list[Mark]:
         """Messages to tell the server about now; those of subscriptions that are gone are left out."""

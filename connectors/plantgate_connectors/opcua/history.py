@@ -1,7 +1,7 @@
 """Reads a stretch of raw history for many items at once (OPC 10000-11, ReadRaw)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -28,25 +28,51 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class History:
     """What the server's archive has of one item in a stretch, in order of time."""
 
-    columns: Columns
-    complete: bool
-    """The stretch was read to its end, as far as the server says."""
+    columns: Columns = field(default_factory=Columns)
+    more: bool = False
+    """Cut short here: the archive has more of the stretch."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found for several items; those of whose history the server keeps none are in neither."""
+
+    histories: dict[int, History] = field(default_factory=dict)
+    unasked: set[int] = field(default_factory=set)
+    """Items that it did not come to."""
+
+    @property
+    def values(self) -> int:
+        """How many in all."""
+        return sum(len(history.columns) for history in self.histories.values())
+
+    def add(self, other: "Found") -> None:
+        """Take in what was found for others."""
+        self.histories |= other.histories
+        self.unasked |= other.unasked
 
 
 async def read_history(
     session: Session, nodes: Mapping[int, ua.NodeId], since: int, until: int, *, most: int, plain: Plain
-) -> dict[int, History]:
-    """Values of these nodes (by handle) from `since` up to but not including `until` (ns UTC).
+) -> Found:
+    """Values of these nodes (by handle) from `since` up to but not including `until` (ns UTC), about `most` in all.
 
-    An item of which the server keeps no history is not in the answer. Raises `Unavailable` when the session is gone.
+    Raises `Unavailable` when the session is gone.
     """
-    found: dict[int, History] = {}
+    found = Found()
     per_call = min(session.limits.nodes_per_history_read, _NODES_PER_CALL)
     handles = list(nodes)
     for start in range(0, len(handles), per_call):
+        if found.values >= most:
+            found.unasked.update(handles[start:])
+            break
         left: list[tuple[int, bytes | None]] = [(handle, None) for handle in handles[start : start + per_call]]
-        while left:
-            left = await _page(session, nodes, left, (since, until), found, most, plain)
+        while left and found.values < most:
+            left = await _page(session, nodes, left, (since, until), found.histories, plain)
+        if left:
+            for handle, _ in left:
+                found.histories[handle].more = True
+            await _release(session, nodes, left, (since, until))
     return found
 
 
@@ -56,7 +82,6 @@ async def _page(
     asked: Sequence[tuple[int, bytes | None]],
     stretch: tuple[int, int],
     found: dict[int, History],
-    most: int,
     plain: Plain,
 ) -> list[tuple[int, bytes | None]]:
     """One call for these items and where each left off; returns those of which there is more."""
@@ -66,25 +91,20 @@ async def _page(
         except UaStatusCodeError:
             return []
     more: list[tuple[int, bytes | None]] = []
-    over: list[tuple[int, bytes | None]] = []
     try:
         for (handle, _), (status, point, at, end) in zip(asked, _results(body), strict=True):
             if status & 0x8000_0000:
                 continue
-            history = found.setdefault(handle, History(Columns(), complete=True))
+            history = found.setdefault(handle, History())
             if end > at:
                 decode_values(Walk(body, end), at, handle, plain, history.columns)
             if point:
-                (more if len(history.columns) < most else over).append((handle, point))
-            if len(history.columns) >= most and point:
-                history.complete = False
+                more.append((handle, point))
     except (MalformedNotification, ValueError) as error:
         session.context.log.error("an answer from history makes no sense", reason=str(error))
         for handle, _ in asked:
             found.pop(handle, None)
         return []
-    if over:
-        await _release(session, nodes, over, stretch)
     return more
 
 

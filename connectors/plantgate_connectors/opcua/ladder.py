@@ -110,7 +110,10 @@ async def _compare(session: Session, continuity: Continuity, subscription: int) 
             result.StatusCode.check()
         except UaStatusCodeError:
             return
-    ids, handles = (output.Value or [] for output in result.OutputArguments)
+    answers = [list(output.Value or ()) for output in result.OutputArguments or ()]
+    if len(answers) != 2 or len(answers[0]) != len(answers[1]):
+        return
+    ids, handles = answers
     items = continuity.items
     items.unsettle(items.at_home(subscription))
     for id_, handle in zip(ids, handles, strict=True):

@@ -37,9 +37,9 @@ class LastValues:
         """Items that have given anything, ever."""
         return list(self._times)
 
-    def times(self) -> dict[int, int | None]:
-        """Source time of each item's last sample."""
-        return dict(self._times)
+    def times(self, items: int) -> list[int | None]:
+        """Source time of each item's last sample, by handle; None where there is none."""
+        return list(map(self._times.get, range(items)))
 
     def latest(self, handles: Iterable[int]) -> int | None:
         """The latest source time among these items."""

@@ -11,7 +11,8 @@ a dead subscription must never be taken for one in its successor. Likewise the t
 import mmap
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -50,18 +51,20 @@ class Ledger:
         self._times = memoryview(mapped)[_TIMES_AT : _TIMES_AT + 8 * items].cast("q")
 
     @classmethod
-    def make(cls, path: Path, kept: Kept, items: int) -> Self:
-        """A ledger at `path`, in place at once or not at all, that begins with what is `kept`."""
+    def make(
+        cls, path: Path, epoch: int, positions: Mapping[int, int], times: Sequence[int | None], items: int
+    ) -> Self:
+        """A ledger at `path` with room for so many items, in place at once or not at all, that begins with this."""
         room = max(1, items)
         fresh = path.with_suffix(".new")
         with fresh.open("w+b") as file:
             file.truncate(_TIMES_AT + 8 * room)
             mapped = mmap.mmap(file.fileno(), _TIMES_AT + 8 * room)
-        mapped[: _HEAD.size] = _HEAD.pack(_MAGIC, kept.epoch, room)
+        mapped[: _HEAD.size] = _HEAD.pack(_MAGIC, epoch, room)
         made = cls(mapped, room)
-        made._times[:] = memoryview(struct.pack(f"<{room}q", *[_NONE] * room)).cast("q")
-        made.accept(kept.positions)
-        made.remember(kept.times.items())
+        made.remember([None] * room)
+        made.accept(positions)
+        made.remember(times)
         fresh.replace(path)
         return made
 
@@ -74,12 +77,10 @@ class Ledger:
         record = content + zlib.crc32(content).to_bytes(4, "little")
         self._map[at : at + len(record)] = record
 
-    def remember(self, times: Iterable[tuple[int, int | None]]) -> None:
-        """Source times of the last accepted values, by handle."""
-        kept, room = self._times, self.items
-        for item, time in times:
-            if item < room:
-                kept[item] = _NONE if time is None else time
+    def remember(self, times: Sequence[int | None]) -> None:
+        """Source times of the last accepted values, by handle; what goes beyond the room is left out."""
+        known = array("q", [_NONE if time is None else time for time in times[: self.items]])
+        self._times[: len(known)] = memoryview(known)
 
     def close(self) -> None:
         """Let go of the file; what was written stays."""

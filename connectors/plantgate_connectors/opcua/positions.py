@@ -6,7 +6,7 @@ Invariant: the ledger never says more than was accepted. What it does not say is
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 from asyncua import ua
 
 from plantgate_connectors.opcua import ledger
-from plantgate_connectors.opcua.ledger import Kept, Ledger
+from plantgate_connectors.opcua.ledger import Ledger
 from plantgate_connectors.opcua.monitored import Items
 from plantgate_connectors.opcua.session import Resume
 from plantgate_connectors.opcua.subscription import Mark, Subscription, nonce
@@ -40,7 +40,7 @@ class Positions:
         self._epoch = nonce()
         self._accepted: dict[int, int] = {}
         self._ledger: Ledger | None = None
-        self._times: dict[int, int] = {}
+        self._times: Sequence[int | None] = ()
 
     def load(self) -> Left:
         """What can be used of what is there. Raises `ValueError` if it cannot be read; it is then as if nothing was."""
@@ -61,8 +61,8 @@ class Positions:
             raise ValueError(f"what was kept of the subscriptions cannot be used: {error!r}") from error
         self._epoch = kept.epoch
         self._accepted = {each.nonce: each.received for each in left.subscriptions if each.received}
-        self._times = {handle: time for handle, time in kept.times.items() if handle < len(left.items)}
-        left.times = self._times
+        self._times = [kept.times.get(handle) for handle in range(len(left.items))]
+        left.times = {handle: time for handle, time in enumerate(self._times) if time is not None}
         left.resume = _read_resume(self._folder / "session.json")
         return left
 
@@ -73,8 +73,8 @@ class Positions:
         if self._ledger is None or self._ledger.items < len(items):
             if self._ledger is not None:
                 self._ledger.close()
-            kept = Kept(self._epoch, self._accepted, self._times)
-            self._ledger = Ledger.make(self._folder / "positions", kept, len(items) * 5 // 4 + 64)
+            room = len(items) * 5 // 4 + 64
+            self._ledger = Ledger.make(self._folder / "positions", self._epoch, self._accepted, self._times, room)
         else:
             self._ledger.accept(self._accepted)
         rows = [
@@ -91,11 +91,11 @@ class Positions:
         if self._ledger is not None:
             self._ledger.accept(self._accepted)
 
-    def remember(self, times: Mapping[int, int | None]) -> None:
-        """Source times of the last values that were accepted, by handle."""
-        self._times = {handle: time for handle, time in times.items() if time is not None}
+    def remember(self, times: Sequence[int | None]) -> None:
+        """Source times (ns UTC) of the last values that were accepted, by handle."""
+        self._times = times
         if self._ledger is not None:
-            self._ledger.remember(times.items())
+            self._ledger.remember(times)
 
     async def keep_session(self, resume: Resume) -> None:
         """Write down how to pick the session up. Whoever holds the token can act in it: the file is ours alone."""

@@ -14,7 +14,7 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from plantgate.sdk import Context
+from plantgate.sdk import Context, Unavailable
 from plantgate_connectors.opcua.addressing import Resolution, resolve_again
 from plantgate_connectors.opcua.alarms import Alarms
 from plantgate_connectors.opcua.continuity import Continuity
@@ -210,6 +210,11 @@ class Reconciler:
                 self._refuse(some, status_name(error.code))
                 start += len(some)
                 continue
+            if len(results) != len(some):
+                raise Unavailable(
+                    f"{self._context.connection}: asked for {len(some)} monitored items, the server answers for"
+                    f" {len(results)}; opening a new session"
+                )
             no_room = self._note(subscription, some, results)
             start += len(some)
             if no_room:

@@ -82,6 +82,7 @@ async def opcua_source(settings: OpcUaSettings, context: Context, memory: Memory
             context.log.warning("cannot be had as things are", problem=str(problem))
         publisher = Publisher(session.client, inbox, outstanding=settings.publish_requests, clock=context.clock)
         await go_on(session, continuity, inbox)
+        await continuity.keep_items()  # from here on what is accepted is kept, also where nothing is to be created
         if continuity.subscriptions:
             publisher.start()
         await alarms.adopt(continuity.items)

@@ -27,6 +27,11 @@ class Plc:
         self._server: Server | None = None
         self.refusals: dict[str, list[int]] = {}
         """StatusCodes that the next calls of a session service get, by the service's name."""
+        self.items_per_call_max: int | None = None
+        self.items_per_subscription_max: int | None = None
+        self.takes_filters = True
+        self.calls: list[int] = []
+        """How many items each call to create some asked for."""
 
     async def begin(self, *, before: Sequence[str] | None = None, without: Sequence[str] = ()) -> None:
         """Start; namespaces in `before` come first and so move ours, names in `without` do not exist yet."""
@@ -106,6 +111,22 @@ class Plc:
         for subscription in self.iserver.subscription_service.subscriptions.values():
             subscription.publish_results = nothing
 
+    def corrupt_next_notification(self) -> None:
+        """The next message with values declares more of them than it holds; it cannot be fetched again either."""
+        for subscription in self.iserver.subscription_service.subscriptions.values():
+            subscription._pop_publish_result = self._corrupting(subscription, subscription._pop_publish_result)
+
+    def _corrupting(self, subscription: Any, pop: Any) -> Any:
+        def pop_corrupt() -> Any:
+            result = pop()
+            parts = result.NotificationMessage.NotificationData
+            if parts:
+                subscription._pop_publish_result = pop
+                parts[:] = [ua.ExtensionObject(ua.FourByteNodeId(811), b"\x09\x00\x00\x00" + bytes(10))]
+            return result
+
+        return pop_corrupt
+
     async def report_gone(self, name: str) -> None:
         """Tell who monitors it that the node is no longer there."""
         gone = ua.DataValue(ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown))
@@ -129,8 +150,31 @@ class Plc:
 
     def _refuse_on_command(self, server: Server) -> None:
         service = server.iserver.subscription_service
+        service.create_monitored_items = self._limited(service, service.create_monitored_items)
         for name in ("create_subscription", "create_monitored_items", "transfer_subscriptions", "republish", "publish"):
             setattr(service, name, self._guarded(name, getattr(service, name)))
+
+    def _limited(self, service: Any, create: Any) -> Any:
+        async def create_within_limits(params: Any) -> Any:
+            wanted = list(params.ItemsToCreate)
+            self.calls.append(len(wanted))
+            if self.items_per_call_max is not None and len(wanted) > self.items_per_call_max:
+                raise ua.UaStatusCodeError(ua.StatusCodes.BadTooManyOperations)
+            subscription = service.subscriptions.get(params.SubscriptionId)
+            held = len(subscription.monitored_item_srv._monitored_items) if subscription is not None else 0
+            results = []
+            for item in wanted:
+                if self.items_per_subscription_max is not None and held >= self.items_per_subscription_max:
+                    results.append(_refused(ua.StatusCodes.BadTooManyMonitoredItems))
+                elif not self.takes_filters and "DataChangeFilter" in type(item.RequestedParameters.Filter).__name__:
+                    results.append(_refused(ua.StatusCodes.BadMonitoredItemFilterUnsupported))
+                else:
+                    params.ItemsToCreate = [item]
+                    results += await create(params)
+                    held += 1
+            return results
+
+        return create_within_limits
 
     def _guarded(self, name: str, call: Any) -> Any:
         def guarded(*arguments: Any, **named: Any) -> Any:
@@ -140,6 +184,12 @@ class Plc:
             return call(*arguments, **named)
 
         return guarded
+
+
+def _refused(code: int) -> ua.MonitoredItemCreateResult:
+    result = ua.MonitoredItemCreateResult()
+    result.StatusCode = ua.StatusCode(code)
+    return result
 
 
 @asynccontextmanager
