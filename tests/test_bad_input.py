@@ -1,0 +1,19 @@
+"""The table of bad input names tests that are there."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"## OPC UA": "tests/connectors/opcua", "## MQTT": "tests/connectors/mqtt"}
+
+
+def test_every_test_named_in_the_table_exists() -> None:
+    text = (ROOT / "docs" / "bad-input.md").read_text(encoding="utf-8")
+    named = 0
+    for heading, folder in FOLDERS.items():
+        section = text[text.index(heading) :].partition("\n## ")[0]
+        for file, test in re.findall(r"([\w./]+\.py)::(\w+)", section):
+            source = (ROOT / folder / file).read_text(encoding="utf-8")
+            assert f"def {test}(" in source, f"{file} has no {test}"
+            named += 1
+    assert named > 30
