@@ -189,9 +189,11 @@ class Assembly:
 
     def _notice(self, columns: Columns) -> None:
         standing, items = self._context.standing, self._continuity.items
-        if standing.live < standing.monitored:
+        if standing.live < len(items.wanted):
+            before = len(self._live)
             self._live.update(columns.handles)
-            standing.live = len(self._live & items.wanted)
+            if len(self._live) != before:
+                standing.live = len(self._live & items.wanted)
         if columns.qualities and max(columns.qualities) >= 0x8000_0000:
             rows = zip(columns.handles, columns.qualities, strict=True)
             vanished = {handle for handle, quality in rows if quality & 0xFFFF_0000 in _NODE_GONE and items.ids[handle]}

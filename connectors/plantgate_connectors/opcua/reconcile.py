@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from asyncua import ua
-from asyncua.ua.ua_binary import struct_from_binary
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from plantgate.sdk import Context, Unavailable
@@ -35,12 +34,13 @@ from plantgate_connectors.opcua.refusals import (
 )
 from plantgate_connectors.opcua.session import Session
 from plantgate_connectors.opcua.settings import OpcUaSettings
+from plantgate_connectors.opcua.subscribe import Refused, subscribe
 from plantgate_connectors.opcua.subscription import Subscription
 
 LOOK_AGAIN_SECONDS: Final = 30.0
 """Between two looks for what patterns find and for namespaces that were not there."""
-NOTIFICATIONS_MAX: Final = 10_000
-"""Values in one message: few enough to stay far below the message limit, enough that messages are few."""
+SAY_AGAIN_SECONDS: Final = 600.0
+"""Between two lines about tags that are missing, while some are."""
 
 
 class Reconciler:
@@ -71,7 +71,8 @@ class Reconciler:
         """How often an item reported that its node is gone."""
         self._subscription_refused = 0
         self._batch = session.limits.monitored_items_per_call
-        self._said = (-1, "")
+        self._said = -1
+        self._said_at = 0.0
         self._looked = asyncio.get_running_loop().time()
         self._wait_seconds = 0.0
 
@@ -147,46 +148,18 @@ class Reconciler:
         return True
 
     async def _subscribe(self) -> Subscription | None:
-        settings = self._settings
-        interval = settings.publishing_interval_ms
-        parameters = ua.CreateSubscriptionParameters()
-        parameters.RequestedPublishingInterval = ua.Double(interval)
-        keepalive = max(1, round(settings.keepalive_seconds * 1000 / interval))
-        parameters.RequestedMaxKeepAliveCount = ua.UInt32(keepalive)
-        lifetime = max(3 * keepalive, round(settings.lifetime_seconds * 1000 / interval))
-        parameters.RequestedLifetimeCount = ua.UInt32(min(lifetime, 0xFFFF_FFFF))
-        parameters.MaxNotificationsPerPublish = ua.UInt32(NOTIFICATIONS_MAX)
-        parameters.PublishingEnabled = True
-        request = ua.CreateSubscriptionRequest()
-        request.Parameters = parameters
-        protocol = self._session.client.uaclient.protocol
-        assert protocol is not None
-        with translated(self._context, "create a subscription"):
-            try:
-                # asyncua's create_subscription would start its own publish loop.
-                body = await protocol.send_request(request, self._settings.request_timeout_seconds)
-            except UaStatusCodeError as error:
-                if error.code in ENDED:
-                    raise
-                self._subscription_refused += 1
-                if self._subscription_refused == 1:
-                    self._context.log.warning(
-                        "the server refuses a subscription; asking again", status=status_name(error.code)
-                    )
-                self._context.standing.count("subscriptions_refused")
-                return None
-            made = struct_from_binary(ua.CreateSubscriptionResponse, body).Parameters
+        """A new subscription; None if the server refuses one."""
+        try:
+            subscription = await subscribe(self._session, self._settings)
+        except Refused as refusal:
+            self._subscription_refused += 1
+            if self._subscription_refused == 1:
+                self._context.log.warning("the server refuses a subscription; asking again", status=str(refusal))
+            self._context.standing.count("subscriptions_refused")
+            return None
         if self._subscription_refused:
             self._context.log.info("the server granted a subscription")
         self._subscription_refused = 0
-        seconds = made.RevisedPublishingInterval / 1000
-        subscription = Subscription(
-            int(made.SubscriptionId),
-            seconds,
-            seconds * max(1, made.RevisedMaxKeepAliveCount),
-            seconds * max(1, made.RevisedLifetimeCount),
-            heard=asyncio.get_running_loop().time(),
-        )
         self._inbox.adopt(subscription)
         return subscription
 
@@ -345,20 +318,21 @@ class Reconciler:
         standing, items = self._context.standing, self._continuity.items
         standing.desired = self._resolution.desired
         standing.monitored = items.monitored
-        reasons = Counter(self._refusals.why[handle] for handle in self._refusals.due if not items.ids[handle])
-        said = (
-            standing.desired - standing.monitored,
-            ", ".join(f"{count} {why}" for why, count in reasons.most_common(3)),
-        )
-        if said == self._said:
+        missing = standing.desired - standing.monitored
+        if missing == self._said:
             return
-        self._said = said
-        if said[0]:
+        now = asyncio.get_running_loop().time()
+        if self._said > 0 and missing and now - self._said_at < SAY_AGAIN_SECONDS:
+            return
+        self._said, self._said_at = missing, now
+        if missing:
+            reasons = Counter(self._refusals.why[handle] for handle in self._refusals.due if not items.ids[handle])
             first = [items.tags[handle] for handle in sorted(self._refusals.due)[:3]] or self._resolution.waiting[:3]
             self._context.log.warning(
                 "tags are not monitored yet; asking again until they are",
-                missing=said[0],
-                reasons=said[1] or "their namespace is not there",
+                missing=missing,
+                reasons=", ".join(f"{count} {why}" for why, count in reasons.most_common(3))
+                or "their namespace is not there",
                 first=first,
             )
         else:

@@ -186,6 +186,17 @@ def test_a_session_timeout_of_one_second_is_kept(tmp_path: Path) -> None:
     in_a_plant(tmp_path, Settings(users={"plant": "secret"}, session_timeout_ms=1000.0), use)
 
 
+def test_an_interval_stretched_by_the_server_does_not_stretch_its_silence(tmp_path: Path) -> None:
+    async def use(plant: Plant) -> None:
+        async with plant.following(keepalive_seconds=4) as seen:
+            [subscription] = seen.connector._memory.continuity().subscriptions.values()
+            assert subscription.interval_seconds == 2.0
+            assert subscription.keepalive_seconds == 4.0
+            assert subscription.lifetime_seconds <= 3600.0
+
+    in_a_plant(tmp_path, Settings(users={"plant": "secret"}, min_publishing_interval_ms=2000.0), use)
+
+
 def test_a_server_back_with_another_namespace_order_and_a_late_node(tmp_path: Path) -> None:
     require("node-opcua")
     (tmp_path / "server").mkdir()
