@@ -18,6 +18,7 @@ from plantgate_connectors.opcua.inbox import Inbox
 from plantgate_connectors.opcua.ladder import go_on
 from plantgate_connectors.opcua.memory import Memory
 from plantgate_connectors.opcua.mend import Mender
+from plantgate_connectors.opcua.protection import Policy
 from plantgate_connectors.opcua.publish import Publisher
 from plantgate_connectors.opcua.reconcile import Reconciler
 from plantgate_connectors.opcua.session import connect
@@ -124,7 +125,7 @@ async def opcua_source(settings: OpcUaSettings, context: Context, memory: Memory
 def _transferable(settings: OpcUaSettings) -> bool:
     """Whether another session may take the subscriptions over: an anonymous user on an open channel may not (OPC
     10000-4, 5.14.7), so that its session is left standing to be picked up instead."""
-    return settings.user is not None
+    return settings.user is not None or settings.security.policy is not Policy.NONE
 
 
 async def _serve(service: Callable[[], Coroutine[Any, Any, None]], inbox: Inbox) -> None:

@@ -84,7 +84,7 @@ async def _count_anew(session: Session, settings: OpcUaSettings, made: ua.Create
 
 
 def _counts(settings: OpcUaSettings, interval_ms: float) -> tuple[int, int]:
-    """Keep-alives and lifetime in publishing intervals; a lifetime is three keep-alives at least (OPC 10000-4, 5.14.2)."""
+    """Keep-alive and lifetime in publishing intervals; the lifetime is thrice the other at least (OPC 10000-4)."""
     keepalives = max(1, round(settings.keepalive_seconds * 1000 / interval_ms))
     lifetimes = max(3 * keepalives, round(settings.lifetime_seconds * 1000 / interval_ms))
     return keepalives, min(lifetimes, 0xFFFF_FFFF)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from plantgate.flow.stop import Stop
 from plantgate.sdk import Backoff, Context, Gap, Sample, Unavailable
 from plantgate.testing.context import RecordedLog, lent
 from plantgate_connectors.opcua import OpcUa
@@ -25,6 +26,7 @@ class Follower:
     keep: bool = True
     """Off: only count, for runs in which memory is measured."""
     count: int = 0
+    stop: Stop = field(default_factory=Stop)
     backoff: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0, 0.0))
 
     @property
@@ -42,15 +44,14 @@ class Follower:
         return [sample.value for sample in self.samples if sample.tag == tag]
 
     async def run(self) -> None:
-        """Never returns."""
+        """Returns when it is told to stop."""
         attempt = 0
-        while True:
+        while not self.stop.is_set():
             try:
                 async with self.connector.source() as source:
                     self.sessions += 1
                     attempt = 0
-                    while True:
-                        batch = await source.read()
+                    while (batch := await self.stop.unless(source.read)) is not None:
                         self.count += len(batch)
                         self.gaps += batch.gaps
                         if self.keep:

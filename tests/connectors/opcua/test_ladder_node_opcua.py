@@ -66,6 +66,8 @@ class Plant:
             await follower.until(lambda: {*TAGS} <= {sample.tag for sample in follower.samples}, "values of all", 30)
             yield follower
         finally:
+            follower.stop.set()
+            await asyncio.wait([task], timeout=10)
             task.cancel()
             await asyncio.wait([task])
 
@@ -123,6 +125,24 @@ def test_a_cut_cable_loses_nothing_and_is_on_record(tmp_path: Path) -> None:
             causes = [(gap.cause, gap.lost) for gap in seen.gaps]
             assert ("connection lost", 0) in causes
             assert all(lost == 0 for _, lost in causes)
+
+    in_a_plant(tmp_path, Settings(users={"plant": "secret"}), use)
+
+
+def test_an_orderly_restart_loses_nothing(tmp_path: Path) -> None:
+    """The session is closed, the subscription stays at the server and is taken over by the next session."""
+
+    async def use(plant: Plant) -> None:
+        values: list[float] = []
+        async with plant.counting():
+            for turn in range(3):
+                async with plant.following() as seen:
+                    await asyncio.sleep(0.5)
+                values += seen.values("line/b")
+                assert seen.context.standing.counters.get("subscriptions_transferred", 0) == (1 if turn else 0)
+                assert (await plant.server.counts()).sessions == 0
+                await asyncio.sleep(1.0)
+        unbroken(values)
 
     in_a_plant(tmp_path, Settings(users={"plant": "secret"}), use)
 
