@@ -13,7 +13,7 @@ from plantgate.sdk import Batch, Gap, Rejected, Sample, Source, Unavailable
 from plantgate.sdk.quality import UNCERTAIN_LAST_USABLE
 from plantgate_connectors.mqtt import Mqtt, MqttSettings
 from tests.connectors.mqtt.given import batch, context
-from tests.integration.certificates import authority, issue
+from tests.peers.certificates import Authority
 from tests.peers.mosquitto import Login, Mosquitto, Tls, mosquitto
 from tests.peers.proxy import proxy
 from tests.peers.recorder import Message, recorder
@@ -192,9 +192,9 @@ async def _failure(connector: Mqtt) -> str:
 
 @VERSIONS
 def test_tls_with_client_certificates(tmp_path: Path, version: str) -> None:
-    ours, others = authority(tmp_path, "ours"), authority(tmp_path, "others")
-    server = issue(ours, tmp_path, "server", names=("localhost",))
-    client = issue(ours, tmp_path, "client")
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
+    server = ours.issue("server", hosts=("localhost",))
+    client = ours.issue("client")
     login = Login(certificate=client.certificate, key=client.key)
 
     async def body() -> None:

@@ -51,7 +51,7 @@ def test_mosquitto_keeps_what_a_durable_subscriber_missed_while_it_was_killed(tm
 def test_mosquitto_lets_in_only_who_shows_a_certificate_of_its_authority(tmp_path: Path) -> None:
     require("mosquitto")
     authority = Authority(tmp_path)
-    server = authority.issue("broker", server=True)
+    server = authority.issue("broker", hosts=("localhost", "127.0.0.1"))
     tls = Tls(authority.certificate, server.certificate, server.key, client_certificates=True)
 
     async def run() -> None:

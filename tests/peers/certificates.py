@@ -1,6 +1,7 @@
 """Certificates for tests: a small authority and what it issues, as PEM files."""
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ class Authority:
     """Issues certificates that last a day. Keys have 2,048 bits: the least that OPC UA's policies take."""
 
     def __init__(self, folder: Path, name: str = "plantgate test authority") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._key = _new_key()
         self._name = _named(name)
@@ -35,15 +37,15 @@ class Authority:
         self.certificate = folder / "authority.pem"
         self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, server: bool = False) -> Issued:
-        """A TLS certificate; with `server`, for 127.0.0.1 and localhost."""
+    def issue(self, name: str, *, hosts: Sequence[str] = ()) -> Issued:
+        """A TLS certificate: a server's for these host names and addresses, or a client's."""
         key = _new_key()
-        purpose = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        purpose = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
         builder = _builder(_named(name), self._name, key).add_extension(
             x509.ExtendedKeyUsage([purpose]), critical=False
         )
-        if server:
-            builder = builder.add_extension(_here(), critical=False)
+        if hosts:
+            builder = builder.add_extension(_alternatives(hosts), critical=False)
         return _write(self.folder, name, builder.sign(self._key, hashes.SHA256()), key)
 
 
@@ -84,8 +86,14 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _here() -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))])
+def _alternatives(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return x509.SubjectAlternativeName(names)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -1,12 +1,10 @@
 """Fetches the definitions of structured data types from the server, once each, when a value of the type was met."""
 
-from collections.abc import Sequence
 from typing import Final, cast
 
 from asyncua import ua
 
 from plantgate_connectors.opcua.failures import translated
-from plantgate_connectors.opcua.limits import batches
 from plantgate_connectors.opcua.nodeids import node_id
 from plantgate_connectors.opcua.session import Session
 from plantgate_connectors.opcua.structures import Definition, Member
@@ -151,18 +149,6 @@ class Definitions:
             return None
         target = references[0].NodeId
         return node_id(target.Identifier, int(target.NamespaceIndex))
-
-
-async def data_types(session: Session, nodes: Sequence[ua.NodeId]) -> list[ua.NodeId | None]:
-    """The DataType attribute of many nodes. Raises `Unavailable` when the session is gone."""
-    found: list[ua.NodeId | None] = []
-    with translated(session.context, "read data types"):
-        for some in batches(nodes, session.limits.nodes_per_read):
-            answers = await session.client.uaclient.read_attributes(list(some), ua.AttributeIds.DataType)
-            for answer in answers:
-                value = answer.Value.Value if answer.Value is not None else None
-                found.append(value if isinstance(value, ua.NodeId) else None)
-    return found
 
 
 def _built_in(data_type: ua.NodeId) -> int | None:

@@ -95,7 +95,6 @@ class Publisher:
         """Acknowledgements on their way, by request."""
         self._running = False
         self._later: asyncio.TimerHandle | None = None
-        self.refused_acks = 0
 
     @property
     def outstanding(self) -> int:
@@ -174,7 +173,6 @@ class Publisher:
             self._receiver.malformed(body, error)
         else:
             self._refusals = 0
-            self.refused_acks += sum(1 for result in envelope.results if result & 0x8000_0000)
             self._receiver.arrived(envelope)
 
     def _refused(self, fault: Fault, acks: list[Mark]) -> None:

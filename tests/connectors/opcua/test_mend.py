@@ -8,25 +8,11 @@ from asyncua import ua
 
 from plantgate.sdk import Sample
 from plantgate.testing.simloop import STARTS_AT, running
-from plantgate_connectors.opcua.settings import OpcUaSettings
 from tests.connectors.opcua.follower import Follower, following
-from tests.connectors.opcua.plant_given import settings
-from tests.connectors.opcua.plc import HOST, NAMESPACE, URL, Plc, plc
+from tests.connectors.opcua.plc import HOST, Plc, plc
+from tests.connectors.opcua.plc_given import TAGS, watched
 
 pytestmark = pytest.mark.simulated(seeds=3)
-
-TAGS = ("line1/a", "line1/b", "line1/c")
-
-
-def watched(**given: object) -> OpcUaSettings:
-    chosen: dict[str, object] = {
-        "security": {"policy": "None"},
-        "publishing_interval_ms": 100,
-        "sampling_interval_ms": 0,
-        "keepalive_seconds": 2,
-        "tags": [{"node": f"nsu={NAMESPACE};s={tag}", "tag": tag} for tag in TAGS],
-    }
-    return settings(URL, **(chosen | given))
 
 
 def sample(tag: str, number: int) -> Sample:
