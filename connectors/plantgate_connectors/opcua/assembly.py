@@ -194,7 +194,7 @@ class Assembly:
             self._live.update(columns.handles)
             if len(self._live) != before:
                 standing.live = len(self._live & items.wanted)
-        if columns.qualities and max(columns.qualities) >= 0x8000_0000:
+        if columns.worst >= 0x8000_0000:
             rows = zip(columns.handles, columns.qualities, strict=True)
             vanished = {handle for handle, quality in rows if quality & 0xFFFF_0000 in _NODE_GONE and items.ids[handle]}
             if vanished:

@@ -64,6 +64,8 @@ class Columns:
     """Rows whose value is a structure."""
     latest: int = 0
     """The latest source time; what is not ahead of the clock need not be looked at one by one."""
+    worst: int = 0
+    """At least the greatest status code as it came; 0 where all are plainly good."""
     doubted: int = 0
     """Source times that were out of range."""
     undecodable: int = 0
@@ -301,17 +303,23 @@ def _by_library(encoded: bytes, plain: Plain) -> Value:
 
 def _judge(raw: _Raw, into: Columns) -> None:
     first = len(into)
-    into.handles += raw.handles
-    into.values += raw.values
-    into.qualities += raw.statuses
+    worst = max(raw.statuses, default=0)
+    if first:
+        into.handles += raw.handles
+        into.values += raw.values
+        into.qualities += raw.statuses
+    else:
+        into.handles, into.values, into.qualities = raw.handles, raw.values, raw.statuses
     _times(raw.ticks, into)
-    if any(raw.statuses):
+    if worst:
+        into.worst = max(into.worst, worst)
         into.overflows += [first + row for row, status in enumerate(raw.statuses) if status & OVERFLOW == OVERFLOW]
     for row, nanoseconds in raw.nanoseconds.items():
         time = into.times[first + row]
         into.times[first + row] = None if time is None else time + nanoseconds
     for row in raw.undecodable:
         into.qualities[first + row] = BAD_DECODING
+        into.worst = max(into.worst, BAD_DECODING)
     into.undecodable += len(raw.undecodable)
     into.structures += [first + row for row in raw.structures]
 

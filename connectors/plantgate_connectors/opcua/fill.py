@@ -259,6 +259,7 @@ def _same(last: Last | None, first: Last | None) -> bool:
 
 def _append(columns: Columns, handle: int, time: int | None, value: Value, quality: int) -> None:
     columns.latest = max(columns.latest, time or 0)
+    columns.worst = max(columns.worst, quality)
     columns.handles.append(handle)
     columns.values.append(value)
     columns.qualities.append(quality)
