@@ -19,6 +19,7 @@ from plantgate.config.place import spell
 from plantgate.config.plan import Changes, Difference, Written, compare, document
 from plantgate.config.problems import PlantFileError, Problem, file_name, nearest
 from plantgate.registry import Installed, registry
+from plantgate.terminal import audit
 from plantgate.terminal.inquiry import NoAnswer, address_of, ask, status_text
 from plantgate.terminal.tables import table
 
@@ -200,6 +201,8 @@ def _told(difference: Changes) -> Iterator[str]:
         yield f"  flow {name}: would restart, {reason}"
     if difference and difference.unchanged:
         yield f"  untouched: {', '.join(difference.unchanged)}"
+    if difference.cells:
+        yield f"  cells that are new, gone or have other limits: {', '.join(difference.cells)}"
     if difference.settings:
         yield f"  need a new start of the process: {', '.join(difference.settings)}"
     for each in difference.differences:
@@ -261,6 +264,7 @@ def _changes(difference: Changes) -> dict[str, object]:
         "removed": difference.removed,
         "restart": difference.restart,
         "unchanged": difference.unchanged,
+        "cells": difference.cells,
         "settings": difference.settings,
         "differences": [
             {"path": spell(each.trail), "before": each.before, "after": each.after} for each in difference.differences
@@ -277,6 +281,7 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "check": (_check, "say what is wrong with plant files, without touching the network"),
     "plan": (_plan, "say what would change, and what the servers would really grant"),
     "status": (_status, "say how a running gateway stands"),
+    "audit": (audit.run, "read and judge a published audit log, offline"),
     "list": (_list, "list the connectors and other plugins that are installed"),
     "schema": (_schema, "print the JSON Schema of plant files, for editors"),
     "docs": (_docs, "bring the settings tables in the documentation up to date"),
@@ -296,6 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (command, about) in _COMMANDS.items():
         parsers[name] = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         parsers[name].set_defaults(command=command)
+    audit.arguments(parsers["audit"])
     for name in ("run", "plan"):
         parsers[name].add_argument("plant", nargs="?", type=Path, default=_DEFAULT, help="plant file (plant.yaml)")
     parsers["run"].add_argument(

@@ -26,7 +26,8 @@ def data() -> Path:
 def require(*names: str) -> None:
     """Skip the calling test unless every peer is here; fail it instead where PLANTGATE_REQUIRE_PEERS=1.
 
-    Names: `node-opcua`, `mosquitto`, `ett` (the data set), `load-server` (of the benchmark).
+    Names: `node-opcua`, `sparkplug-node`, `mosquitto`, `ett` (the data set), `modbus-slave`, `mbpoll`, `socat`,
+    `kafka`, `tlog-verify` and `tessera-fsck` (of audit logs), `load-server` (of the benchmark).
     """
     for name in names:
         try:
@@ -41,7 +42,9 @@ def find(name: str) -> Path:
     """The program (or file) of a peer. Raises `Missing`."""
     match name:
         case "node-opcua":
-            return _node_opcua()
+            return _node("node-opcua")
+        case "sparkplug-node":
+            return _node("sparkplug-client")
         case "mosquitto":
             for client in ("mosquitto_pub", "mosquitto_sub"):
                 _program(client)
@@ -50,13 +53,24 @@ def find(name: str) -> Path:
             return _program(name)
         case "ett":
             return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")
+        case "modbus-slave":
+            return _file(cache() / "modbus" / "modbus_slave", "scripts/peers builds it")
+        case "mbpoll" | "socat" | "java":
+            return _program(name)
+        case "kafka":
+            _program("java")
+            return _file(cache() / "kafka" / "installed-pom.xml", "scripts/peers installs it").parent / "lib"
+        case "tlog-verify":
+            return _file(cache() / "go" / "verify", "scripts/peers builds it")
+        case "tessera-fsck":
+            return _file(cache() / "go" / "fsck", "scripts/peers builds it")
         case "load-server":
             return _file(cache() / "open62541" / "load_server", "scripts/peers --bench builds it")
     raise ValueError(f"no peer is called {name}")
 
 
-def _node_opcua() -> Path:
-    _file(cache() / "node" / "node_modules" / "node-opcua" / "package.json", "scripts/peers installs it")
+def _node(package: str) -> Path:
+    _file(cache() / "node" / "node_modules" / package / "package.json", "scripts/peers installs it")
     return _file(cache() / "nodejs" / "node", "scripts/peers installs it")
 
 

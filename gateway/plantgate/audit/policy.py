@@ -1,0 +1,173 @@
+"""Whose signatures a verifier asks for: the log's key, and how many witnesses of which.
+
+Source: the policy file of c2sp.org/tlog-policy: ``log <vkey>``, ``witness <name> <vkey>``,
+``group <name> all|any|<k> <member>…``, and one ``quorum <name|none>``. A line that begins with # is a remark.
+
+One word is ours: ``signer <vkey>``, another key of the log itself that must have signed too (several required signers,
+or both keys while one replaces the other).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import COSIGNATURE, ED25519, BadNote, Note, Verifier, check_note
+
+
+class BadPolicy(ValueError):
+    """A policy file says something that means nothing; the message has the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """So many of these."""
+
+    needed: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A checkpoint whose log signatures are good, and who has witnessed it."""
+
+    checkpoint: Checkpoint
+    witnesses: Mapping[str, int]
+    """By the name in the policy: when the witness signed, seconds since 1970 by its clock."""
+    quorum: bool
+    """Whether enough of them have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a checkpoint must carry to be believed."""
+
+    log: Verifier
+    signers: tuple[Verifier, ...] = ()
+    witnesses: Mapping[str, Verifier] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    quorum: str | None = None
+
+    @classmethod
+    def of_key(cls, vkey: str) -> "Policy":
+        """The log's key alone: no witness is asked for."""
+        return cls(Verifier.parse(vkey.strip()))
+
+    @classmethod
+    def load(cls, path: Path) -> "Policy":
+        """From a policy file, or from a file that holds a vkey and nothing else. Raises `BadPolicy`, `OSError`."""
+        text = path.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        try:
+            if len(lines) == 1 and " " not in lines[0].strip():
+                return cls.of_key(lines[0])
+            return cls.parse(text)
+        except (BadNote, BadPolicy) as error:
+            raise BadPolicy(f"{path}: {error}") from None
+
+    @classmethod
+    def parse(cls, text: str) -> "Policy":
+        """Raises `BadPolicy`."""
+        draft = _Draft()
+        for number, line in enumerate(text.splitlines(), start=1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            try:
+                draft.take(words)
+            except (BadNote, BadPolicy) as error:
+                raise BadPolicy(f"line {number}: {error}") from None
+        return draft.policy()
+
+    def judge(self, note: Note) -> Signed:
+        """The checkpoint in a note, and what its signatures say.
+
+        Raises `BadNote` where a key of the log has not signed, or a known key's signature is not good.
+        """
+        keys = dict(self.witnesses)
+        found = check_note(note, [self.log, *self.signers, *keys.values()])
+        checkpoint = Checkpoint.parse(note.text)
+        for signer in (self.log, *self.signers):
+            if signer not in found:
+                raise BadNote(f"not signed by {signer.name} ({signer.key_id.hex()})")
+        if checkpoint.origin != self.log.name:
+            raise BadNote(f"the checkpoint is of {checkpoint.origin}, not of {self.log.name}")
+        seen = {name: found[verifier] or 0 for name, verifier in keys.items() if verifier in found}
+        return Signed(checkpoint, seen, self.quorum is None or self._met(self.quorum, seen))
+
+    def _met(self, name: str, seen: Mapping[str, int]) -> bool:
+        group = self.groups.get(name)
+        if group is None:
+            return name in seen
+        return sum(self._met(member, seen) for member in group.members) >= group.needed
+
+
+class _Draft:
+    """A policy, line by line: what a line names must stand above it."""
+
+    def __init__(self) -> None:
+        self._log: Verifier | None = None
+        self._signers: list[Verifier] = []
+        self._witnesses: dict[str, Verifier] = {}
+        self._groups: dict[str, Group] = {}
+        self._quorum: str | None = None
+        self._has_quorum = False
+
+    def take(self, words: list[str]) -> None:
+        match words:
+            case ["log", vkey, *_] if len(words) <= 3:
+                if self._log is not None:
+                    raise BadPolicy("a second log")
+                self._log = _key(vkey, ED25519)
+            case ["signer", vkey]:
+                self._signers.append(_key(vkey, ED25519))
+            case ["witness", name, vkey, *_] if len(words) <= 4:
+                self._new(name)
+                self._witnesses[name] = _key(vkey, COSIGNATURE)
+            case ["group", name, needed, *members] if members:
+                self._new(name)
+                self._groups[name] = self._group(needed, members)
+            case ["quorum", name]:
+                if self._has_quorum:
+                    raise BadPolicy("a second quorum")
+                self._has_quorum = True
+                if name != "none":
+                    self._known(name)
+                    self._quorum = name
+            case _:
+                raise BadPolicy(
+                    f"{' '.join(words)!r} means nothing here; there are log, signer, witness, group, quorum"
+                )
+
+    def policy(self) -> Policy:
+        if self._log is None:
+            raise BadPolicy("no line `log <vkey>`")
+        if not self._has_quorum:
+            raise BadPolicy("no line `quorum <name>`; write `quorum none` where no witness is asked for")
+        return Policy(self._log, tuple(self._signers), self._witnesses, self._groups, self._quorum)
+
+    def _group(self, needed: str, members: list[str]) -> Group:
+        for member in members:
+            self._known(member)
+        if len(set(members)) != len(members):
+            raise BadPolicy("a member stands twice in a group")
+        count = {"all": len(members), "any": 1}.get(needed) or (int(needed) if needed.isdecimal() else 0)
+        if not 1 <= count <= len(members):
+            raise BadPolicy(f"{needed!r} of {len(members)} members; write all, any, or a number up to {len(members)}")
+        return Group(count, tuple(members))
+
+    def _new(self, name: str) -> None:
+        if name == "none" or name in self._witnesses or name in self._groups:
+            raise BadPolicy(f"the name {name} is taken")
+
+    def _known(self, name: str) -> None:
+        if name not in self._witnesses and name not in self._groups:
+            raise BadPolicy(f"there is no witness or group {name} above this line")
+
+
+def _key(vkey: str, kind: int) -> Verifier:
+    verifier = Verifier.parse(vkey)
+    if verifier.kind != kind:
+        what = "a log's" if kind == ED25519 else "a witness'"
+        raise BadPolicy(f"{verifier.name}: not {what} key (kind {verifier.kind}, where {kind} was due)")
+    return verifier

@@ -1,0 +1,167 @@
+"""Makes a log's entries public: bundles, tiles, and a checkpoint that is signed last. Blocking; one thread at a time.
+
+In this order, each step durable before the next: entries are read back from the disk and hashed anew, never taken from
+memory (a bit that flips between hashing and storing has ended a public log before); bundles and tiles; the checkpoint,
+into the record of everything ever signed; the checkpoint, in its place. A crash anywhere leaves a public log that is
+whole, and at most some files that the next publication finds as they must be.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import BadNote, Note, Signer
+from plantgate.audit.rows import Rows
+from plantgate.audit.tiles import WIDTH, Tiles, Unreadable, bundle_path, pack_bundle, tile_path
+from plantgate.audit.tree import HASH_SIZE, check_consistency, consistency_proof, leaf_hash, root_of
+from plantgate.sdk.errors import GatewayError
+from plantgate.store.disk import Disk, Open
+
+_NEW: Final = ".new"
+
+
+class Inconsistent(GatewayError):
+    """What is to be published contradicts what was: nothing is signed any more until a person has looked."""
+
+
+class Publisher:
+    """One for each log; the only writer of its public folder."""
+
+    def __init__(self, folder: Path, origin: str, signers: Sequence[Signer], disk: Disk) -> None:
+        self._folder = folder
+        self._origin = origin
+        self._signers = signers
+        self._disk = disk
+        self.last: Checkpoint | None = None
+        """What was signed last."""
+
+    def resume(self, signed: Note | None) -> None:
+        """Go on from what was signed last, which is made public if a crash came between.
+
+        Raises `Inconsistent` where the public files are not those of that checkpoint, `OSError`.
+        """
+        if signed is None:
+            return
+        last = Checkpoint.parse(signed.text)
+        try:
+            root = root_of(last.size, Tiles(self.read, last.size).node)
+        except Unreadable as error:
+            raise Inconsistent(f"the public log is damaged: {error}; restore it from a copy") from None
+        if root != last.root:
+            raise Inconsistent(f"the public tiles do not lead to the root that was signed at size {last.size}")
+        self.last = last
+        if not self._is_public(signed):
+            self._replace("checkpoint", bytes(signed))
+
+    def prepare(self, size: int, root: bytes, stored: Callable[[int], Iterable[bytes]]) -> Note | None:
+        """Put bundles and tiles of the log up to `size` in place and sign; None where there is nothing new.
+
+        `stored` reads entries back from the disk, from an index on; `root` is what was hashed when they came.
+        The note is to be kept for good, and then to be given to `release`. Raises `Inconsistent`, `OSError`.
+        """
+        before = self.last.size if self.last is not None else 0
+        if self.last is not None and size == before:
+            return None
+        begin = before // WIDTH * WIDTH
+        rows = self._rows(begin)
+        entries = islice(stored(begin), size - begin)
+        while chunk := list(islice(entries, WIDTH)):
+            self._bundle(rows.size // WIDTH, chunk, before)
+            for level, number, content in rows.extend([leaf_hash(entry) for entry in chunk]):
+                self._write(tile_path(level, number), content)
+        if rows.size != size:
+            raise Inconsistent(f"{rows.size} entries are stored where {size} were acknowledged")
+        for level, number, content in rows.unfinished():
+            self._write(tile_path(level, number, len(content) // HASH_SIZE), content)
+        if rows.root() != root:
+            raise Inconsistent("the entries on the disk are not those that were acknowledged: their hash is another")
+        checkpoint = Checkpoint(self._origin, size, root)
+        self._check_past(checkpoint)
+        text = str(checkpoint)
+        return Note(text, tuple(signer.sign(text) for signer in self._signers))
+
+    def release(self, note: Note) -> None:
+        """Make a signed checkpoint the public one; also with more signatures, when witnesses have signed. `OSError`."""
+        self._replace("checkpoint", bytes(note))
+        self.last = Checkpoint.parse(note.text)
+
+    def _is_public(self, signed: Note) -> bool:
+        """Possibly with more signatures."""
+        try:
+            return Note.parse(self.read("checkpoint")).text == signed.text
+        except (OSError, BadNote):
+            return False
+
+    def _rows(self, begin: int) -> Rows:
+        """As they stood at a multiple of 256 entries, from the public tiles."""
+        tiles = Tiles(self.read, begin)
+        levels, level = [], 0
+        while begin >> 8 * level:
+            number, width = divmod(begin >> 8 * level, WIDTH)
+            content = tiles.tile(level, number) if width else b""  # as wide now as when it was published last
+            levels.append([content[at : at + HASH_SIZE] for at in range(0, len(content), HASH_SIZE)])
+            level += 1
+        return Rows.resume(begin, levels)
+
+    def _bundle(self, number: int, entries: Sequence[bytes], before: int) -> None:
+        """Also those of an older, narrower bundle must still be the same."""
+        self._write(bundle_path(number, len(entries)), pack_bundle(entries))
+        older = before - number * WIDTH
+        if 0 < older < len(entries):
+            self._must_hold(bundle_path(number, older), pack_bundle(entries[:older]))
+
+    def _check_past(self, checkpoint: Checkpoint) -> None:
+        if self.last is None:
+            return
+        tiles = Tiles(self.read, checkpoint.size)
+        proof = consistency_proof(self.last.size, checkpoint.size, tiles.node)
+        try:
+            check_consistency(self.last.size, checkpoint.size, proof, self.last.root, checkpoint.root)
+        except ValueError as error:
+            raise Inconsistent(f"{error}; nothing is signed") from None
+
+    def _write(self, path: str, content: bytes) -> None:
+        """In place at once or not at all; what is there already must be the same."""
+        if not self._must_hold(path, content, missing_is_fine=True):
+            self._replace(path, content)
+
+    def _must_hold(self, path: str, content: bytes, *, missing_is_fine: bool = False) -> bool:
+        try:
+            file = self._disk.open(self._folder / path, Open.READ)
+        except FileNotFoundError:
+            if missing_is_fine:
+                return False
+            raise Inconsistent(f"{path}: was published and is gone; restore it from a copy") from None
+        try:
+            if file.pread(len(content) + 1, 0) != content:
+                raise Inconsistent(f"{path}: was published with other content; nothing is written over it")
+        finally:
+            file.close()
+        return True
+
+    def read(self, path: str) -> bytes:
+        """A public file. Raises `OSError`."""
+        file = self._disk.open(self._folder / path, Open.READ)
+        try:
+            return file.pread(file.size(), 0)
+        finally:
+            file.close()
+
+    def _replace(self, path: str, content: bytes) -> None:
+        place = self._folder / path
+        self._disk.make_directory(place.parent)
+        fresh = place.with_name(place.name + _NEW)
+        try:
+            file = self._disk.open(fresh, Open.NEW)
+        except FileExistsError:  # of a publication that was cut short
+            self._disk.unlink(fresh)
+            file = self._disk.open(fresh, Open.NEW)
+        try:
+            file.pwrite(content, 0)
+            file.datasync()
+        finally:
+            file.close()
+        self._disk.rename(fresh, place)
+        self._disk.sync_directory(place.parent)

@@ -1,0 +1,232 @@
+"""Checks a published log offline, with nothing but its folder and a policy. Four questions, four answers:
+
+- integrity: is this what was signed, every bit of it, and is the past the past that was signed before?
+- completeness: is every intent followed by its outcome, and is nothing in here that is no entry?
+- freshness: how old is the newest thing in here, and is that young enough?
+- quorum: have enough witnesses seen it, so that its owner cannot show another log to somebody else?
+
+Whoever holds the log's key and the disk can make a log that has integrity; only what has left the host can tell: a
+checkpoint seen earlier, and witnesses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+
+from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.entry import Phase, Result, decode
+from plantgate.audit.note import BadNote, Note
+from plantgate.audit.policy import Policy, Signed
+from plantgate.audit.rows import Rows
+from plantgate.audit.tiles import WIDTH, Read, Tiles, Unreadable, tile_path, widths
+from plantgate.audit.tree import EMPTY, HASH_SIZE, leaf_hash
+
+_NAMED_MOST = 20
+
+
+class Verdict(Enum):
+    """An answer."""
+
+    YES = "yes"
+    NO = "no"
+    NOT_ASKED = "not asked"
+
+
+@dataclass(slots=True)
+class Answer:
+    """To one of the four questions."""
+
+    verdict: Verdict = Verdict.YES
+    said: list[str] = field(default_factory=list)
+    """What was found, a sentence each."""
+
+    def no(self, sentence: str) -> None:
+        """Found wanting."""
+        self.verdict = Verdict.NO
+        if len(self.said) < _NAMED_MOST:
+            self.said.append(sentence)
+
+
+@dataclass(slots=True)
+class Report:
+    """What can be said of a log."""
+
+    integrity: Answer = field(default_factory=Answer)
+    completeness: Answer = field(default_factory=Answer)
+    freshness: Answer = field(default_factory=Answer)
+    quorum: Answer = field(default_factory=Answer)
+    forked: bool = False
+    """The log is not the one that was seen earlier, grown."""
+    checkpoint: Checkpoint | None = None
+    entries: int = 0
+    open_intents: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 fine, 2 something is missing, 3 tampered with, 4 forked or rolled back."""
+        if self.forked:
+            return 4
+        if self.integrity.verdict is Verdict.NO:
+            return 3
+        return 2 if Verdict.NO in (self.completeness.verdict, self.freshness.verdict, self.quorum.verdict) else 0
+
+
+def verify(
+    read: Read, policy: Policy, *, seen: Sequence[Note] = (), now_seconds: int = 0, within_seconds: int | None = None
+) -> Report:
+    """Check a published log, given what reads its files (`plantgate.audit.tiles.folder`).
+
+    `seen` are checkpoints of the same log that came from elsewhere: a witness, an older copy, paper. `within_seconds`
+    is how old the log may be at `now_seconds` (since 1970); without it, freshness is not asked.
+    """
+    report = Report()
+    signed = _signed(read, policy, report)
+    if signed is None:
+        report.completeness = report.freshness = Answer(Verdict.NOT_ASKED, ["the log could not be read"])
+        return report
+    report.checkpoint = signed.checkpoint
+    earlier = _earlier(seen, policy, signed.checkpoint, report)
+    newest = _walk(read, signed.checkpoint, earlier, report)
+    _witnessed(signed, policy, report)
+    _fresh(signed, newest, now_seconds, within_seconds, report)
+    return report
+
+
+def _signed(read: Read, policy: Policy, report: Report) -> Signed | None:
+    try:
+        return policy.judge(Note.parse(read("checkpoint")))
+    except OSError as error:
+        report.integrity.no(f"checkpoint: {error.strerror}")
+    except BadNote as error:
+        report.integrity.no(f"checkpoint: {error}")
+    report.quorum = Answer(Verdict.NO, ["there is no checkpoint that could have been witnessed"])
+    return None
+
+
+def _earlier(seen: Sequence[Note], policy: Policy, last: Checkpoint, report: Report) -> dict[int, list[bytes]]:
+    """Roots that were seen elsewhere, by size."""
+    roots: dict[int, list[bytes]] = {}
+    for note in seen:
+        try:
+            checkpoint = policy.judge(note).checkpoint
+        except BadNote as error:
+            report.integrity.no(f"a checkpoint seen earlier is none of this log: {error}")
+            continue
+        if checkpoint.size > last.size:
+            report.forked = True
+            report.integrity.no(f"the log had {checkpoint.size} entries and has {last.size} now: it was rolled back")
+        roots.setdefault(checkpoint.size, []).append(checkpoint.root)
+    return roots
+
+
+def _walk(read: Read, last: Checkpoint, earlier: dict[int, list[bytes]], report: Report) -> str:
+    """Every entry, every tile, every root; the time of the newest entry."""
+    tiles = Tiles(read, last.size)
+    rows, ledger = Rows(), _Ledger(report)
+    for root in earlier.get(0, ()):
+        _compare(0, EMPTY, root, report)
+    try:
+        for number, _ in widths(last.size, 0):
+            entries = tiles.bundle(number)
+            leaves = [leaf_hash(entry) for entry in entries]
+            begin = rows.size
+            for size in range(begin + 1, begin + len(entries)):
+                for root in earlier.get(size, ()):
+                    _compare(size, rows.root(leaves[: size - begin]), root, report)
+            for level, at, content in rows.extend(leaves):
+                _same_tile(tiles, level, at, content, report)
+            for root in earlier.get(rows.size, ()):
+                _compare(rows.size, rows.root(), root, report)
+            for entry in entries:
+                ledger.take(entry)
+        for level, at, content in rows.unfinished():
+            _same_tile(tiles, level, at, content, report)
+    except Unreadable as error:
+        report.integrity.no(str(error))
+        report.completeness = Answer(Verdict.NOT_ASKED, ["not all entries could be read"])
+        return ledger.newest
+    report.entries = rows.size
+    if rows.root() != last.root:
+        report.integrity.no(f"the {last.size} entries do not lead to the root that was signed")
+    ledger.close()
+    return ledger.newest
+
+
+def _compare(size: int, found: bytes, root: bytes, report: Report) -> None:
+    if found != root:
+        report.forked = True
+        report.integrity.no(f"the first {size} entries are not those that were seen earlier: the log was forked")
+
+
+def _same_tile(tiles: Tiles, level: int, number: int, content: bytes, report: Report) -> None:
+    if tiles.tile(level, number) != content:
+        name = tile_path(level, number, len(content) // HASH_SIZE if len(content) < WIDTH * HASH_SIZE else WIDTH)
+        report.integrity.no(f"{name}: not the hashes of the entries")
+
+
+class _Ledger:
+    """Intents and their outcomes."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._open: dict[str, int] = {}
+        self._settled: set[str] = set()
+        self._index = 0
+        self.newest = ""
+
+    def take(self, content: bytes) -> None:
+        index, self._index = self._index, self._index + 1
+        answer = self._report.completeness
+        try:
+            entry = decode(content)
+        except ValueError as error:
+            answer.no(f"entry {index}: {error}")
+            return
+        self.newest = max(self.newest, entry.time)
+        if entry.phase is Phase.INTENT:
+            if entry.id in self._open or entry.id in self._settled:
+                answer.no(f"entry {index}: the intent {entry.id} stands here a second time")
+            self._open[entry.id] = index
+        elif entry.phase is Phase.OUTCOME:
+            if entry.refers_to not in self._open and entry.refers_to not in self._settled:
+                answer.no(f"entry {index}: an outcome without an intent before it")
+            elif entry.result is not Result.UNKNOWN:
+                self._open.pop(entry.refers_to, None)
+                self._settled.add(entry.refers_to)
+
+    def close(self) -> None:
+        self._report.open_intents = list(self._open)
+        for id_, index in self._open.items():
+            self._report.completeness.no(f"entry {index}: the intent {id_} has no outcome")
+
+
+def _witnessed(signed: Signed, policy: Policy, report: Report) -> None:
+    names = [f"{name} at {_moment(seconds)}" for name, seconds in sorted(signed.witnesses.items())]
+    report.quorum.said = [f"witnessed by {', '.join(names)}"] if names else []
+    if policy.quorum is None:
+        report.quorum.verdict = Verdict.NOT_ASKED
+        report.quorum.said.append("the policy asks for no witness: its owner could show others another log")
+    elif not signed.quorum:
+        report.quorum.no(f"the policy asks for {policy.quorum}, which has not signed")
+
+
+def _fresh(signed: Signed, newest: str, now: int, within: int | None, report: Report) -> None:
+    """By the witnesses' clocks where there are any: the gateway's own proves nothing."""
+    answer = report.freshness
+    times = [(seconds, "witnessed") for seconds in signed.witnesses.values()]
+    if not times and newest:
+        times = [(int(datetime.fromisoformat(newest).timestamp()), "the newest entry is of")]
+    if times:
+        seconds, what = max(times)
+        answer.said = [f"{what} {_moment(seconds)}"]
+    if within is None:
+        answer.verdict = Verdict.NOT_ASKED
+    elif not times:
+        answer.no("nothing in here has a time")
+    elif now - max(times)[0] > within:
+        answer.no(f"that is {now - max(times)[0]} s ago, where {within} s are allowed")
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,83 @@
+"""`plantgate audit`, as an inspector uses it: a folder, a public key, and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plantgate.cli import main
+from tests.gateway.audit.given import LOG, WITNESS, intent
+from tests.gateway.audit.test_verify import pairs, published
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "policy").write_text(f"log {LOG.verifier}\nwitness w1 {WITNESS.verifier}\nquorum w1\n")
+    (tmp_path / "key").write_text(f"{LOG.verifier}\n")
+    return published(tmp_path / "log", [*pairs(150), intent(999)])
+
+
+def test_a_log_is_judged_by_four_answers_and_an_exit_code(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = str(place.parent.parent / "policy")
+    assert main(["audit", "verify", str(place), "--policy", policy]) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("gateway.example/plant1/line3, 301 entries signed, 301 read")
+    assert [line.split()[:2] for line in said[1:5]] == [
+        ["integrity", "yes"],
+        ["completeness", "no"],
+        ["freshness", "not"],
+        ["quorum", "yes"],
+    ]
+    assert f"entry 300: the intent {intent(999).id} has no outcome" in said[2]
+    assert main(["audit", "verify", str(place), "--policy", policy, "--within", "1h", "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["freshness"]["verdict"] == "no"
+    assert document["open_intents"] == [intent(999).id]
+
+
+def test_a_changed_log_is_called_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = place / "tile/entries/000"
+    bundle.write_bytes(bundle.read_bytes().replace(b"WI-0421", b"WI-0422", 1))
+    assert main(["audit", "verify", str(place), "--policy", str(place.parent.parent / "key")]) == 3
+    assert "tile/0/000: not the hashes of the entries" in capsys.readouterr().out
+
+
+def test_an_entry_is_shown_proven_and_the_proof_checked(
+    place: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["audit", "show", str(place), intent(7).id]) == 0
+    shown = capsys.readouterr().out
+    assert "entry 14 of 301" in shown
+    assert "rule shift-when-misplaced" in shown
+    assert "guard range, passed True" in shown
+    assert main(["audit", "tail", str(place), "--last", "2"]) == 0
+    assert "ok 9.3125 mm" in capsys.readouterr().out
+    receipt = str(tmp_path / "14.tlog-proof")
+    assert main(["audit", "prove", str(place), "14", "--out", receipt]) == 0
+    policy = str(place.parent.parent / "policy")
+    assert main(["audit", "check-proof", str(place), receipt, "--policy", policy]) == 0
+    assert "witnessed by w1" in capsys.readouterr().out
+    written = Path(receipt)
+    written.write_text(written.read_text().replace("index 14\n", "index 15\n"))
+    assert main(["audit", "check-proof", str(place), receipt, "--policy", policy]) == 3
+    assert "entry 15 is not in the log" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["show", "{place}", "301"], 5, "there is no entry 301: the log has 301, from 0 on"),
+        (["show", "{place}", "nobody"], 5, "no entry has the id nobody"),
+        (["verify", "{place}", "--policy", "{place}/nothing"], 5, "nothing: No such file or directory"),
+        (["verify", "{place}", "--policy", "{place}/checkpoint"], 5, "line 1: 'gateway.example/plant1/line3' means"),
+        (["verify", "{place}", "--policy", "{key}", "--within", "soon"], 5, "'soon' is not a time; write for example"),
+        (["verify", "{place}", "--policy", "{key}", "--seen", "{key}"], 5, "key: no signatures below an empty line"),
+        (["tail", "{place}/tile"], 5, "checkpoint: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_a_sentence(
+    arguments: list[str], code: int, message: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = str(place.parent.parent / "key")
+    assert main(["audit", *(each.format(place=place, key=key) for each in arguments)]) == code
+    assert message in capsys.readouterr().err

@@ -1,0 +1,99 @@
+"""A published log, judged by software that is not ours: Go's transparency log packages, and Tessera's fsck."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plantgate.audit.log import AuditLog
+from plantgate.audit.note import Note
+from plantgate.audit.receipt import Receipt
+from plantgate.audit.tiles import Tiles, folder
+from plantgate.audit.tree import inclusion_proof
+from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent
+from tests.peers.require import find, require
+
+VKEY = str(LOG.verifier)
+
+pytestmark = pytest.mark.integration
+
+
+def published(place: Path, *sizes: int) -> Path:
+    """A log that was published at each of these sizes, in one life each."""
+
+    async def life(size: int) -> None:
+        async with await AuditLog.open(place, ORIGIN, [LOG]) as log:
+            await asyncio.gather(*(log.append(intent(number)) for number in range(log.size, size)))
+            note = await log.publish()
+            assert note is not None
+            log._publisher.release(note.signed(WITNESS.sign(note.text, seconds=1_760_000_000)))
+
+    for size in sizes:
+        asyncio.run(life(size))
+    return place / "public"
+
+
+def receipts(place: Path, size: int, indexes: set[int]) -> list[Path]:
+    tiles = Tiles(folder(place), size)
+    note = Note.parse((place / "checkpoint").read_bytes())
+    made = []
+    for index in sorted(indexes):
+        file = place.parent / f"{index}.tlog-proof"
+        file.write_bytes(bytes(Receipt(index, tuple(inclusion_proof(index, size, tiles.node)), note)))
+        made.append(file)
+    return made
+
+
+def go(place: Path, *files: Path) -> subprocess.CompletedProcess[str]:
+    command = [find("tlog-verify"), place, VKEY, *files]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def fsck(place: Path) -> str:
+    """What it says: its exit code is 0 also when the log is bad, and with one worker it then hangs (1.0.4)."""
+    key = place.parent / "log.vkey"
+    key.write_text(VKEY)
+    command = [find("tessera-fsck"), "-N=4", f"--storage_url=file://{place}/", f"--public_key={key}", "--ui=false"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stderr
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [(1,), (2,), (255,), (256,), (257,), (511, 512), (3, 300, 513), (1000, 5000), (65_535, 65_536, 65_537)],
+    ids=str,
+)
+def test_go_and_tessera_accept_what_we_publish(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    require("tlog-verify", "tessera-fsck")
+    place, size = published(tmp_path, *sizes), sizes[-1]
+    files = receipts(place, size, {0, size // 2, size - 1})
+    said = go(place, *files)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith(f"verified {size} entries, ")
+    assert said.stdout.endswith(f" {len(files)} receipts\n")
+    assert f"Successfully fsck'd log with size {size}" in fsck(place)
+
+
+def test_go_and_tessera_refuse_a_log_in_which_one_byte_was_changed(tmp_path: Path) -> None:
+    """So that their yes means something."""
+    require("tlog-verify", "tessera-fsck")
+    place = published(tmp_path, 300)
+    bundle = place / "tile" / "entries" / "000"
+    whole = bundle.read_bytes()
+    bundle.write_bytes(whole.replace(b'"0.0625"', b'"0.0626"', 1))
+    assert bundle.read_bytes() != whole
+    assert "entry 1 is not the one in the tree" in go(place).stderr
+    assert "fsck failed" in fsck(place)
+    bundle.write_bytes(whole)
+    checkpoint = place / "checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(b"\n300\n", b"\n299\n"))
+    assert go(place).returncode != 0
+    assert "Successfully" not in fsck(place)
+
+
+def test_go_refuses_a_receipt_for_another_entry(tmp_path: Path) -> None:
+    require("tlog-verify")
+    place = published(tmp_path, 300)
+    (file,) = receipts(place, 300, {7})
+    file.write_bytes(file.read_bytes().replace(b"index 7\n", b"index 8\n"))
+    assert go(place, file).returncode != 0
