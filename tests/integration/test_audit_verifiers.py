@@ -46,7 +46,7 @@ def receipts(place: Path, size: int, indexes: set[int]) -> list[Path]:
 
 
 def go(place: Path, *files: Path) -> subprocess.CompletedProcess[str]:
-    command = [find("tlog-verify"), place, VKEY, *files]
+    command: list[str | Path] = [find("tlog-verify"), place, VKEY, *files]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -54,7 +54,13 @@ def fsck(place: Path) -> str:
     """What it says: its exit code is 0 also when the log is bad, and with one worker it then hangs (1.0.4)."""
     key = place.parent / "log.vkey"
     key.write_text(VKEY)
-    command = [find("tessera-fsck"), "-N=4", f"--storage_url=file://{place}/", f"--public_key={key}", "--ui=false"]
+    command: list[str | Path] = [
+        find("tessera-fsck"),
+        "-N=4",
+        f"--storage_url=file://{place}/",
+        f"--public_key={key}",
+        "--ui=false",
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stderr
 
 

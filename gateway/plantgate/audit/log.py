@@ -14,7 +14,8 @@ from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.entry import Entry, encode
 from plantgate.audit.note import BadNote, Note, Signer
 from plantgate.audit.publish import Publisher
-from plantgate.audit.tree import Frontier, leaf_hash
+from plantgate.audit.tiles import Tiles
+from plantgate.audit.tree import Frontier, Node, leaf_hash
 from plantgate.sdk.clock import Clock, SystemClock
 from plantgate.sdk.errors import GatewayError
 from plantgate.store.disk import Disk, OsDisk
@@ -121,6 +122,18 @@ class AuditLog:
                 await self._signed.append(bytes(note))
                 await self._blocking(partial(self._publisher.release, note))
             return note
+
+    async def witnessed(self, note: Note) -> bool:
+        """Add signatures to the public checkpoint; False where a newer one has taken its place meanwhile."""
+        async with self._publishing:
+            if self.published is None or Checkpoint.parse(note.text) != self.published:
+                return False
+            await self._blocking(partial(self._publisher.release, note))
+            return True
+
+    def node(self, size: int) -> Node:
+        """The hashes of the published log, for proofs. Blocking; raises `Unreadable`."""
+        return Tiles(self._publisher.read, size).node
 
     async def close(self) -> None:
         """Everything appended is durable; what is not public yet will be after the next start. Harmless if closed."""

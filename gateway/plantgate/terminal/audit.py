@@ -19,6 +19,7 @@ from plantgate.audit.receipt import Receipt
 from plantgate.audit.tiles import Tiles, Unreadable, folder
 from plantgate.audit.tree import NotProven, inclusion_proof
 from plantgate.audit.verify import Answer, Report, verify
+from plantgate.terminal.audit_keys import keys, keys_arguments, witness, witness_arguments
 from plantgate.terminal.tables import table
 
 FINE: Final = 0
@@ -37,38 +38,54 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What comes behind `plantgate audit`."""
     parser.epilog = EXITS
     verbs = parser.add_subparsers(title="what to do", metavar="WHAT", required=True)
-    for name, (run, about) in _VERBS.items():
+    for name, (run, about, add) in _VERBS.items():
         verb = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EXITS)
         verb.set_defaults(verb=run)
-        verb.add_argument("log", type=Path, help="folder of the published log: it holds `checkpoint` and `tile`")
-        if name in ("verify", "check-proof"):
-            verb.add_argument(
-                "--policy",
-                type=Path,
-                required=True,
-                metavar="FILE",
-                help="the log's public key, or a policy with witnesses",
-            )
-        if name in ("show", "prove"):
-            verb.add_argument("entry", help="number of the entry, or the id in it")
-        if name == "prove":
-            verb.add_argument("--out", type=Path, metavar="FILE", help="where to (ENTRY.tlog-proof)")
-        if name == "check-proof":
-            verb.add_argument("receipt", type=Path, help="the .tlog-proof file")
-        if name == "verify":
-            verb.add_argument(
-                "--seen",
-                type=Path,
-                action="append",
-                default=[],
-                metavar="FILE",
-                help="a checkpoint seen earlier, elsewhere",
-            )
-            verb.add_argument("--within", metavar="TIME", help="how old the log may be: 90s, 10m, 24h, 7d")
-        if name == "tail":
-            verb.add_argument("--last", type=int, default=20, metavar="N", help="how many entries (20)")
-        if name in ("verify", "show", "tail"):
-            verb.add_argument("--json", action="store_true", help="for programs")
+        add(verb)
+
+
+def _verify_arguments(verb: argparse.ArgumentParser) -> None:
+    _log(verb)
+    _policy(verb)
+    verb.add_argument(
+        "--seen", type=Path, action="append", default=[], metavar="FILE", help="a checkpoint seen earlier, elsewhere"
+    )
+    verb.add_argument("--within", metavar="TIME", help="how old the log may be: 90s, 10m, 24h, 7d")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _tail_arguments(verb: argparse.ArgumentParser) -> None:
+    _log(verb)
+    verb.add_argument("--last", type=int, default=20, metavar="N", help="how many entries (20)")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _show_arguments(verb: argparse.ArgumentParser) -> None:
+    _log(verb)
+    verb.add_argument("entry", help="number of the entry, or the id in it")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _prove_arguments(verb: argparse.ArgumentParser) -> None:
+    _log(verb)
+    verb.add_argument("entry", help="number of the entry, or the id in it")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="where to (ENTRY.tlog-proof)")
+
+
+def _check_proof_arguments(verb: argparse.ArgumentParser) -> None:
+    _log(verb)
+    verb.add_argument("receipt", type=Path, help="the .tlog-proof file")
+    _policy(verb)
+
+
+def _log(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("log", type=Path, help="folder of the published log: it holds `checkpoint` and `tile`")
+
+
+def _policy(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--policy", type=Path, required=True, metavar="FILE", help="the log's public key, or a policy with witnesses"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -81,7 +98,7 @@ def run(chosen: argparse.Namespace) -> int:
     except (BadPolicy, _CannotJudge) as error:
         print(f"plantgate audit: {error}", file=sys.stderr)
     except (Unreadable, BadNote) as error:
-        print(f"plantgate audit: {chosen.log}: {error}", file=sys.stderr)
+        print(f"plantgate audit: {error}", file=sys.stderr)
         return TAMPERED
     return USAGE
 
@@ -164,12 +181,15 @@ def _check_proof(chosen: argparse.Namespace) -> int:
     return FINE if signed.quorum else 2
 
 
-_VERBS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
-    "verify": (_verify, "say whether a log is what was signed, complete, fresh and witnessed"),
-    "show": (_show, "show one entry"),
-    "tail": (_tail, "show the newest entries, a line each"),
-    "prove": (_prove, "write a receipt for one entry, to be checked without the log"),
-    "check-proof": (_check_proof, "check a receipt against the entry it names"),
+_Verb = tuple[Callable[[argparse.Namespace], int], str, Callable[[argparse.ArgumentParser], None]]
+_VERBS: Final[dict[str, _Verb]] = {
+    "verify": (_verify, "say whether a log is what was signed, complete, fresh and witnessed", _verify_arguments),
+    "tail": (_tail, "show the newest entries, a line each", _tail_arguments),
+    "show": (_show, "show one entry", _show_arguments),
+    "prove": (_prove, "write a receipt for one entry, to be checked without the log", _prove_arguments),
+    "check-proof": (_check_proof, "check a receipt against the entry it names", _check_proof_arguments),
+    "keys": (keys, "make a key pair for a log, or for a witness", keys_arguments),
+    "witness": (witness, "sign for the logs of other boxes, and never for two histories of one", witness_arguments),
 }
 
 

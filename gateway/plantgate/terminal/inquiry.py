@@ -15,7 +15,7 @@ Answer: TypeAlias = dict[str, Any]
 _ANSWER_BYTES_MAX: Final = 64 * 2**20
 _COUNTS: Final = frozenset(
     {"ACCEPTED", "DELIVERED", "QUEUED", "DROPPED", "SET ASIDE", "DIFFERENCE", "IN/S", "OUT/S", "BEHIND", "LIVE",
-     "MONITORED", "WANTED"}
+     "MONITORED", "WANTED", "RESTARTS", "STALLS", "MEMORY", "CPU"}
 )  # fmt: skip
 
 
@@ -78,6 +78,8 @@ def status_text(status: Answer) -> str:
     if stalls := status.get("stalls"):
         parts.append(f"! the event loop has stood still {stalls} times")
     parts += ["", _connections(status["connections"]), "", _flows(status["flows"])]
+    if cells := status.get("cells"):
+        parts += ["", _cells(cells)]
     off = [
         f"! flow {name} to {to}: {told['difference']} values are unaccounted for; please report this"
         for name, flow in status["flows"].items()
@@ -97,6 +99,16 @@ def _connections(connections: Answer) -> str:
             rows.append([name, connection["type"], use.get("flow", ""), use.get("role", ""), state, since, *tags,
                          use.get("reason", "")])  # fmt: skip
     head = ("CONNECTION", "TYPE", "FLOW", "ROLE", "STATE", "SINCE", "LIVE", "MONITORED", "WANTED", "WHY")
+    return table(head, rows, right=_COUNTS)
+
+
+def _cells(cells: Answer) -> str:
+    rows = []
+    for name, cell in cells.items():
+        memory, cpu = f"{cell['rss_bytes'] / 1e6:.0f} MB", f"{cell['cpu_seconds']:.1f} s"
+        rows.append([name, ", ".join(cell["connections"]), cell["state"], duration(cell["since_seconds"]),
+                     str(cell["restarts"]), str(cell["stalls"]), memory, cpu, cell["reason"]])  # fmt: skip
+    head = ("CELL", "CONNECTIONS", "STATE", "SINCE", "RESTARTS", "STALLS", "MEMORY", "CPU", "WHY")
     return table(head, rows, right=_COUNTS)
 
 

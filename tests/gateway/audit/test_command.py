@@ -1,10 +1,17 @@
 """`plantgate audit`, as an inspector uses it: a folder, a public key, and nothing else."""
 
+import asyncio
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from plantgate.audit.cosign import Cosigner
+from plantgate.audit.note import Note, Signer, Verifier
+from plantgate.audit.tiles import Tiles, folder
 from plantgate.cli import main
 from tests.gateway.audit.given import LOG, WITNESS, intent
 from tests.gateway.audit.test_verify import pairs, published
@@ -80,4 +87,58 @@ def test_what_cannot_be_judged_is_said_in_a_sentence(
 ) -> None:
     key = str(place.parent.parent / "key")
     assert main(["audit", *(each.format(place=place, key=key) for each in arguments)]) == code
+    assert message in capsys.readouterr().err
+
+
+# ---- keys, and a witness of its own ----
+
+
+def test_keys_are_made_once_and_readable_by_their_owner_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = tmp_path / "log.key"
+    assert main(["audit", "keys", "gateway.example/line9", "--out", str(private)]) == 0
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert str(Signer.parse(private.read_text().strip()).verifier) == (tmp_path / "log.key.pub").read_text().strip()
+    before = private.read_text()
+    assert main(["audit", "keys", "gateway.example/line9", "--out", str(private)]) == 5
+    assert private.read_text() == before
+    assert main(["audit", "keys", "two words", "--out", str(tmp_path / "other")]) == 5
+    assert "no name for a key" in capsys.readouterr().err
+
+
+def test_a_witness_runs_as_a_process_of_its_own_and_signs(place: Path, tmp_path: Path) -> None:
+    assert main(["audit", "keys", "witness.example/w9", "--witness", "--out", str(tmp_path / "w.key")]) == 0
+    command = ["audit", "witness", "seen", "--key", "w.key", "--log", "key", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plantgate", *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        said = json.loads(process.stderr.readline())
+        assert said["event"] == "witness serves"
+        note = Note.parse((place / "checkpoint").read_bytes())
+        witness = Cosigner(said["url"], Verifier.parse((tmp_path / "w.key.pub").read_text().strip()))
+        signed = asyncio.run(witness.cosign(note, Tiles(folder(place), 301).node))
+        assert [each.name for each in signed.signatures][-1] == "witness.example/w9"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--key", "{key}", "--log", "{key}"], "not a private key"),
+        (["--key", "{key}", "--log", "{key}", "--listen", "everywhere"], "'everywhere' is not an address"),
+        (["--key", "{key}.no", "--log", "{key}"], "No such file"),
+    ],
+)
+def test_a_witness_that_cannot_be_is_named(
+    arguments: list[str], message: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = str(place.parent.parent / "key")
+    command = ["audit", "witness", str(tmp_path / "seen"), *(each.format(key=key) for each in arguments)]
+    assert main(command) == 5
     assert message in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Asks witnesses to sign what was published. The plant never waits for one: whoever is away is asked again later."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import BadNote, Note, Verifier, check_note
+from plantgate.audit.tree import Node, consistency_proof
+from plantgate.audit.witness import Request
+from plantgate.sdk.errors import GatewayError, Unavailable
+
+_ANSWER_BYTES_MAX: Final = 16 * 1024
+_SIZE_MAX: Final = 2**63
+
+
+class WitnessDisagrees(GatewayError):
+    """A witness has seen another past of this log: there was a fork or a roll-back, here or there."""
+
+
+@dataclass(slots=True)
+class Cosigner:
+    """One witness, as a log sees it."""
+
+    url: str
+    """Where it is: ``http://box2.plant:9490``."""
+    verifier: Verifier
+    """Its public key."""
+    seconds: float = 10.0
+    """How long it may take to answer."""
+    seen: int = field(default=0)
+    """Size of the log that it signed last, as far as we know; it corrects us."""
+
+    async def cosign(self, note: Note, node: Node) -> Note:
+        """The note with the witness' signature.
+
+        `node` gives the hashes of the log up to that checkpoint. Raises `Unavailable` where the witness is away,
+        `WitnessDisagrees` where it has seen what this log never was, `BadNote` where its answer is none.
+        """
+        checkpoint = Checkpoint.parse(note.text)
+        for _ in range(2):  # the second time with the size that it says it has seen
+            proof = tuple(
+                await asyncio.to_thread(consistency_proof, min(self.seen, checkpoint.size), checkpoint.size, node)
+            )
+            status, answer = await self._ask(Request(self.seen, proof, note))
+            if status == 409:
+                self.seen = self._size(answer, checkpoint)
+                continue
+            if status == 200:
+                return self._signed(note, checkpoint, answer)
+            if status == 422:
+                raise WitnessDisagrees(f"{self.url}: {answer.strip()}; the witness saw another log at size {self.seen}")
+            raise Unavailable(f"{self.url}: the witness answered {status}: {answer.strip()[:200]}")
+        raise Unavailable(f"{self.url}: the witness changes its mind about what it saw")
+
+    async def _ask(self, request: Request) -> tuple[int, str]:
+        timeout = ClientTimeout(total=self.seconds)
+        try:
+            async with (
+                ClientSession(timeout=timeout) as session,
+                session.post(f"{self.url}/add-checkpoint", data=bytes(request), allow_redirects=False) as answer,
+            ):
+                content = await answer.content.read(_ANSWER_BYTES_MAX)
+                return answer.status, content.decode(errors="replace")
+        except (ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(
+                f"{self.url}: the witness does not answer: {str(error) or type(error).__name__}"
+            ) from error
+
+    def _size(self, answer: str, checkpoint: Checkpoint) -> int:
+        written = answer.strip()
+        if not written.isdecimal() or int(written) >= _SIZE_MAX:
+            raise BadNote(f"{self.url}: the witness answered 409 without a size")
+        size = int(written)
+        if size > checkpoint.size:
+            raise WitnessDisagrees(
+                f"{self.url}: the witness has seen {size} entries of {checkpoint.origin}, which has {checkpoint.size}: "
+                "this log was rolled back"
+            )
+        return size
+
+    def _signed(self, note: Note, checkpoint: Checkpoint, answer: str) -> Note:
+        lines = Note.parse(f"{note.text}\n{answer}".encode())
+        if self.verifier not in check_note(lines, [self.verifier]):
+            raise BadNote(f"{self.url}: the witness' answer is not signed by {self.verifier.name}")
+        self.seen = checkpoint.size
+        return note.signed(*(each for each in lines.signatures if self.verifier.made(each)))
+
+
+async def cosign_all(
+    note: Note, node: Node, witnesses: Sequence[Cosigner], *, told: Callable[[Cosigner, Exception], None]
+) -> Note:
+    """The note with the signatures of all witnesses that gave theirs; what kept the others is told."""
+
+    async def one(witness: Cosigner) -> Note | None:
+        try:
+            return await witness.cosign(note, node)
+        except (Unavailable, WitnessDisagrees, BadNote) as error:
+            told(witness, error)
+            return None
+
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(one(witness)) for witness in witnesses]
+    signed = note
+    for task in asked:
+        if (answer := task.result()) is not None:
+            signed = signed.signed(*answer.signatures)
+    return signed
