@@ -4,7 +4,12 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"## OPC UA": "tests/connectors/opcua", "## MQTT": "tests/connectors/mqtt"}
+FOLDERS = {
+    "## OPC UA": "tests/connectors/opcua",
+    "## MQTT": "tests/connectors/mqtt",
+    "## Sparkplug": "tests/connectors/sparkplug",
+    "## Platform": "tests/gateway/runtime",
+}
 
 
 def test_every_test_named_in_the_table_exists() -> None:

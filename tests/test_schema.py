@@ -14,6 +14,7 @@ CONNECTORS = Path(__file__).parents[1] / "connectors" / "plantgate_connectors"
 SOUND = sorted([*(EXAMPLES / "sound").glob("*.yaml"), *CONNECTORS.glob("*/example*.yaml")])
 
 BEYOND_A_SCHEMA = {
+    "cell_connection_in_two", "cell_memory_too_small", "cell_unknown_connection",
     "connection_name_in_capitals", "exponent_for_a_whole_number", "files_without_a_part",
     "machine_as_destination", "mqtt_topic_with_wildcard", "mqtt_value_without_tag", "one_outbox_for_two",
     "opcua_node", "opcua_nothing_to_read", "opcua_tag_twice", "opcua_url", "outbox_inside_another",

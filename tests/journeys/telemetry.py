@@ -109,10 +109,11 @@ async def travel(
     seen_as: Callable[[SimulatedDisk], Disk] = lambda disk: disk,
     far_ends: Sequence[FarEnd] | None = None,
     names_what_it_loses: bool = True,
+    living_in: type[Gateway] = Gateway,
 ) -> Journey:
     """Run one journey to its end: readings, crashes and cuts at seeded moments, then calm until all is delivered.
 
-    `collecting`, `seen_as` (the disk as the gateway sees it), `far_ends` and `names_what_it_loses` are for breaking.
+    `living_in` can wire the flow another way. `collecting`, `seen_as` (the disk as the gateway sees it), `far_ends` and `names_what_it_loses` are for breaking.
     """
     luck = running().random("journey")
     device = Device(running().random("device"), capacity=capacity, names_what_it_loses=names_what_it_loses)
@@ -121,14 +122,14 @@ async def travel(
     disk = SimulatedDisk(seed=running().seed)
     producing = asyncio.create_task(device.live(readings))
     for _ in range(luck.randrange(1, 6)):
-        gateway = Gateway(device, ends, disk, limits, collecting, seen_as)
+        gateway = living_in(device, ends, disk, limits, collecting, seen_as)
         process = Process(gateway.run, name="gateway")
         disk = await _end_somehow(journey, gateway, process, luck)
         await asyncio.sleep(luck.uniform(0.0, 5.0))
     await producing
     for end in ends:
         end.trouble = False
-    gateway = Gateway(device, ends, disk, limits, collecting, seen_as)
+    gateway = living_in(device, ends, disk, limits, collecting, seen_as)
     process = Process(gateway.run, name="gateway")
     await _drained(gateway, process)
     gateway.stop.set()

@@ -12,14 +12,19 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from plantgate.observe.logging import NEWS_MOST, News
 from plantgate.observe.status import GatewayStatus
 from plantgate.observe.tap import Tap
 from plantgate.sdk import Value, iso, quality_name
+from plantgate.sdk.porter import Limits, Porter, is_loopback, names_this_machine
 
 VIEWERS_MOST: Final = 16
 """Live views open at once; one more gets 503, so that a forgotten wall of browsers cannot slow the gateway."""
+
+LIMITS: Final = Limits(connections_max=256, per_peer_max=64, head_seconds=5.0, unread_seconds=20.0)
+"""What clients may take; aiohttp has no such limits of its own."""
 
 _LIVE_SECONDS: Final = 1.0
 _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -42,18 +47,29 @@ class Seen:
 @asynccontextmanager
 async def serving(seen: Seen, door: socket.socket) -> AsyncIterator[tuple[str, int]]:
     """Serve on a listening socket until the block ends; gives its address."""
-    runner = web.AppRunner(_application(seen), access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
+    bound = door.getsockname()
+    porter = Porter(lambda: _protocol(runner), LIMITS)
+    application = _application(seen, _guarded(porter, local=is_loopback(bound[0])))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
     await runner.setup()
     try:
-        await web.SockSite(runner, door).start()
-        bound = door.getsockname()
-        yield bound[0], bound[1]
+        listening = await asyncio.get_running_loop().create_server(porter, sock=door)
+        try:
+            yield bound[0], bound[1]
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()
+        porter.turn_out()
 
 
-def _application(seen: Seen) -> web.Application:
-    application = web.Application(client_max_size=64 * 1024, middlewares=[_guarded])
+def _protocol(runner: web.AppRunner) -> asyncio.BaseProtocol:
+    assert runner.server is not None, "serving() has set it up"
+    return runner.server()
+
+
+def _application(seen: Seen, guard: Middleware) -> web.Application:
+    application = web.Application(client_max_size=64 * 1024, middlewares=[guard])
     viewers: set[asyncio.Task[object]] = set()
 
     async def livez(_: web.Request) -> web.Response:
@@ -106,14 +122,25 @@ def _application(seen: Seen) -> web.Application:
     return application
 
 
-@web.middleware
-async def _guarded(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Nothing here changes anything, so only reading is let in; a page may load nothing from elsewhere."""
-    if request.method not in ("GET", "HEAD"):
-        raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
-    response = await handler(request)
+def _guarded(porter: Porter, *, local: bool) -> Middleware:
+    """Nothing here changes anything, so only reading is let in; a page may load nothing from elsewhere.
+
+    On loopback (`local`), a page from elsewhere, whose name was made to point here, must not read from us either.
+    """
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with porter.answering(request.transport):
+            if local and not names_this_machine(request.headers.get("Host", "localhost")):
+                raise web.HTTPMisdirectedRequest(text="this page is for this machine only; call it by localhost")
+            if request.method not in ("GET", "HEAD"):
+                raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
+            return _without_trust(await handler(request))
+
+    return guard
+
+
+def _without_trust(response: web.StreamResponse) -> web.StreamResponse:
     if not response.prepared:
         response.headers.setdefault("Content-Security-Policy", _POLICY)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -1,6 +1,7 @@
 """Whether the parts of a plant file fit together: names, roles, folders, secrets."""
 
 import os
+import pickle
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,14 +47,19 @@ def _named(flows: Mapping[str, Plain]) -> Iterator[tuple[str, Trail, str]]:
     """Every name under `from` and `to`, where each may be one name or a list."""
     for name, flow in flows.items():
         for key in ("from", "to"):
-            trail: Trail = ("flows", name, key)
             written = flow.get(key) if isinstance(flow, dict) else None
-            if isinstance(written, str):
-                yield key, trail, written
-            elif isinstance(written, list):
-                for index, member in enumerate(written):
-                    if isinstance(member, str):
-                        yield key, (*trail, index), member
+            for trail, named in _names(written, ("flows", name, key)):
+                yield key, trail, named
+
+
+def _names(written: Plain, trail: Trail) -> Iterator[tuple[Trail, str]]:
+    """One name, or each of a list of them."""
+    if isinstance(written, str):
+        yield trail, written
+    elif isinstance(written, list):
+        for index, member in enumerate(written):
+            if isinstance(member, str):
+                yield (*trail, index), member
 
 
 def _objection(connection: Connection, key: str) -> str:
@@ -64,6 +70,38 @@ def _objection(connection: Connection, key: str) -> str:
     if key == "to" and not connector.writes():
         return f"cannot be written to: {connection.type_name} only reads; it can stand under `from`"
     return connector.objection(connection.settings, source=key == "from")
+
+
+def cells_fit(document: Mapping[str, Plain], connections: Mapping[str, Connection], judge: Judge) -> None:
+    """Every cell names connections there are, and none that is in another cell or cannot live in one.
+
+    `connections` are those whose settings are sound. Whatever else is wrong with a cell is said elsewhere.
+    """
+    cells, written = document.get("cells"), document.get("connections")
+    if not isinstance(cells, dict) or not isinstance(written, dict) or not written:
+        return
+    owners: dict[str, str] = {}
+    for cell, settings in cells.items():
+        named = settings.get("connections") if isinstance(settings, dict) else None
+        for trail, name in _names(named, ("cells", cell, "connections")):
+            if re.fullmatch(NAME_PATTERN, name) is None:
+                continue  # said already
+            if name not in written:
+                guess = instead(name, list(written), there_are="there are")
+                judge.blame(trail, f"no connection is called `{name}`; {guess}")
+            elif (owner := owners.setdefault(name, cell)) != cell:
+                judge.blame(trail, f"`{name}` is in cell `{owner}` already; a connection lives in one cell")
+            elif name in connections and (trouble := _unfit(connections[name])):
+                judge.blame(trail, f"`{name}` cannot live in a cell: {trouble}")
+
+
+def _unfit(connection: Connection) -> str:
+    """What keeps a connector out of every cell; empty if nothing does."""
+    try:
+        pickle.dumps((connection.connector, connection.settings))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        return f"its settings cannot be given to another process, which is for {connection.type_name} to mend ({error})"
+    return ""
 
 
 def folders_fit(plant: Plant, judge: Judge) -> None:

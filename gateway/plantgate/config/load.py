@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from plantgate.config.anchor import anchored
-from plantgate.config.fit import flows_fit, folders_fit, secrets_exist
+from plantgate.config.fit import cells_fit, flows_fit, folders_fit, secrets_exist
 from plantgate.config.judge import Judge
 from plantgate.config.model import NAME_PATTERN, Connection, Plant, PlantSettings
 from plantgate.config.place import Trail
@@ -60,6 +60,7 @@ def _plant(path: Path, judge: Judge, plugins: Registry) -> Plant | None:
     )
     connections = _connections(root, judge, plugins)
     flows_fit(root, connections, judge)
+    cells_fit(root, connections, judge)
     if frame is None or judge.errors:
         return None
     fields = {name: getattr(frame, name) for name in PlantSettings.model_fields}

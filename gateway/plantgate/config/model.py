@@ -187,6 +187,19 @@ class FlowSettings(Settings):
     """Limits of the queue on disk."""
 
 
+class CellSettings(Settings):
+    """Connections that run in a process of their own: what hangs or crashes there stays there."""
+
+    connections: Names
+    """Names of the connections that live in the cell: one, or a list. A connection lives in one cell at most."""
+    stall_seconds: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    """How long the cell may stand still (a decoder that never ends, a driver that hangs) before it is ended and
+    started again."""
+    memory_bytes_max: Annotated[Bytes, Field(ge=64 * 2**20)] | None = None
+    """Memory it may use, for example `512MiB`; above that it is ended and started again. An idle cell takes about
+    45 MB. Without it there is no limit."""
+
+
 class PlantSettings(Settings):
     """The plant file, but for its connections, whose settings belong to their connectors."""
 
@@ -204,6 +217,8 @@ class PlantSettings(Settings):
     """Traces for OpenTelemetry; none unless asked for."""
     flows: Annotated[dict[Name, FlowSettings], Field(min_length=1)]
     """What is read from where and goes to where, by name."""
+    cells: dict[Name, CellSettings] = Field(default_factory=dict)
+    """Which connections run in processes of their own, by name of the cell. The others run in the gateway's process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +253,10 @@ class Plant(PlantSettings):
         """Where this flow's outbox lives."""
         chosen = self.flows[flow].outbox.folder
         return chosen if chosen is not None else self.store.folder / "outboxes" / flow
+
+    def cell_of(self, connection: str) -> str | None:
+        """The cell this connection lives in; None for the gateway's own process."""
+        return next((name for name, cell in self.cells.items() if connection in cell.connections), None)
 
     def uses(self, connection: str) -> Iterator[str]:
         """The flows that name this connection, as source or destination."""

@@ -12,7 +12,7 @@ from plantgate.sdk import Settings
 Written: TypeAlias = dict[str, Any]
 """A plant as `document` writes it."""
 
-_SECTIONS: Final = tuple(name for name in PlantSettings.model_fields if name != "flows")
+_SECTIONS: Final = tuple(name for name in PlantSettings.model_fields if name not in ("flows", "cells"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,13 @@ class Changes:
     """Why each of `changed` restarts, in a sentence."""
     settings: tuple[str, ...]
     """Sections outside connections and flows that have changed; they take effect when the process is started anew."""
+    cells: tuple[str, ...] = ()
+    """Cells that are new, gone or have other limits; what moves into or out of one restarts with its flow."""
     differences: tuple[Difference, ...] = field(default=())
     """Setting by setting."""
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed or self.settings)
+        return bool(self.added or self.removed or self.changed or self.settings or self.cells)
 
 
 def document(plant: Plant) -> Written:
@@ -68,6 +70,7 @@ def compare(old: Written | None, new: Written) -> Changes:
     """The same for plants as documents."""
     before: Written = old or {"connections": {}, "flows": {}, "digests": {}}
     flows, former = new["flows"], before["flows"]
+    cells, former_cells = new.get("cells", {}), before.get("cells", {})
     reasons = {name: _reason(name, before, new) for name in flows if name in former}
     return Changes(
         added=tuple(name for name in flows if name not in former),
@@ -76,6 +79,9 @@ def compare(old: Written | None, new: Written) -> Changes:
         unchanged=tuple(name for name, reason in reasons.items() if not reason),
         restart={name: reason for name, reason in reasons.items() if reason},
         settings=tuple(name for name in _SECTIONS if old is not None and before.get(name) != new.get(name)),
+        cells=tuple(
+            name for name in dict.fromkeys((*cells, *former_cells)) if cells.get(name) != former_cells.get(name)
+        ),
         differences=tuple(_differences(before, new, ())) if old is not None else (),
     )
 
@@ -100,7 +106,15 @@ def _reason(flow: str, before: Written, after: Written) -> str:
             return f"connection {name} has changed"
         if before["digests"].get(name) != after["digests"].get(name):
             return f"a file that connection {name} reads has changed"
+        if (cell := _cell(name, after)) != _cell(name, before):
+            return f"connection {name} moves {f'into cell {cell}' if cell else 'out of its cell'}"
     return ""
+
+
+def _cell(connection: str, plant: Written) -> str:
+    """The cell a connection lives in; empty for the gateway's own process."""
+    cells: Written = plant.get("cells", {})
+    return next((name for name, cell in cells.items() if connection in _names(cell["connections"])), "")
 
 
 def _names(written: str | list[str]) -> list[str]:

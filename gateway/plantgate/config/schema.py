@@ -45,6 +45,7 @@ def plant_schema(plugins: Registry | None = None) -> Schema:
         "additionalProperties": {"$ref": "#/$defs/connection"},
     }
     properties["flows"] = {**flows, "propertyNames": {"pattern": NAME_PATTERN}}
+    properties["cells"] = {**properties.pop("cells"), "propertyNames": {"pattern": NAME_PATTERN}}
     return {
         "$schema": DIALECT,
         **plant,

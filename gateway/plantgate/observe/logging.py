@@ -29,16 +29,23 @@ class News:
                 for key, value in facts.items()
                 if key != "exc_info"
             }
-            self.lines.append(line)
-            for listener in tuple(self.listeners):
-                listener(line)
+            self.tell(line)
         return facts
 
+    def tell(self, line: dict[str, object]) -> None:
+        """Remember a line and pass it on."""
+        self.lines.append(line)
+        for listener in tuple(self.listeners):
+            listener(line)
 
-def configure_logging(level: str, news: News, *, stream: TextIO | None = None, text: bool = False) -> None:
+
+def configure_logging(
+    level: str, news: News, *, stream: TextIO | None = None, text: bool = False, cell: str = ""
+) -> None:
     """Set up structlog for the process; `level` is debug, info, warning or error; `text` is for a person at a terminal.
 
-    Libraries that use the standard module are heard from `warning` on, in the same shape.
+    `cell` is said in every line, if there is one. Libraries that use the standard module are heard from `warning` on,
+    in the same shape.
     """
     out = stream if stream is not None else sys.stderr
     render: structlog.typing.Processor = (
@@ -50,6 +57,8 @@ def configure_logging(level: str, news: News, *, stream: TextIO | None = None, t
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
+    if cell:
+        shared.append(lambda _, __, facts: {**facts, "cell": cell})
     structlog.configure(
         processors=[*shared, news, structlog.processors.format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

@@ -24,6 +24,7 @@ class _StatusCollector(Collector):
         yield CounterMetricFamily("plantgate_loop_stalls", "Times the event loop stood still.", value=status.stalls)
         yield from _flows(status)
         yield from _connections(status)
+        yield from _cells(status)
 
     def describe(self) -> list[Metric]:
         return []
@@ -113,6 +114,28 @@ def _connections(status: GatewayStatus) -> Iterator[Metric]:
     yield up
     yield from (family for family, _ in tags)
     yield events
+
+
+def _cells(status: GatewayStatus) -> Iterator[Metric]:
+    up = GaugeMetricFamily("plantgate_cell_up", "1 while the cell's process runs and answers.", labels=["cell"])
+    rest: list[tuple[CounterMetricFamily | GaugeMetricFamily, str]] = [
+        (
+            CounterMetricFamily("plantgate_cell_restarts", "Times it was lost and started again.", labels=["cell"]),
+            "restarts",
+        ),
+        (CounterMetricFamily("plantgate_cell_stalls", "Of those: it had stood still.", labels=["cell"]), "stalls"),
+        (GaugeMetricFamily("plantgate_cell_rss_bytes", "Memory its process takes.", labels=["cell"]), "rss_bytes"),
+        (
+            CounterMetricFamily("plantgate_cell_cpu_seconds", "Processor time of all its processes.", labels=["cell"]),
+            "cpu_seconds",
+        ),
+    ]
+    for name, cell in status.cells.items():
+        up.add_metric([name], int(cell.state == "up"))
+        for family, field in rest:
+            family.add_metric([name], getattr(cell, field))
+    yield up
+    yield from (family for family, _ in rest)
 
 
 def metrics_of(status: Callable[[], GatewayStatus]) -> Callable[[], bytes]:

@@ -1,6 +1,6 @@
 """How the gateway stands, in one value: what `plantgate status`, the metrics and the live view are made from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,26 @@ class FlowStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CellStatus:
+    """One cell: a process with some of the connections."""
+
+    connections: tuple[str, ...]
+    state: str
+    """``starting``, ``up``, ``away`` (ended, and waiting to be started again) or ``stopped``."""
+    reason: str
+    """How it ended last, while it is away."""
+    since_seconds: float
+    pid: int
+    """0 while there is no process."""
+    restarts: int
+    stalls: int
+    """Restarts because it stood still."""
+    rss_bytes: int
+    cpu_seconds: float
+    """Over all its lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayStatus:
     """Everything."""
 
@@ -87,3 +107,4 @@ class GatewayStatus:
     """What an operator must act on (a plant file that was not applied, say); empty when there is nothing."""
     connections: dict[str, ConnectionStatus]
     flows: dict[str, FlowStatus]
+    cells: dict[str, CellStatus] = field(default_factory=dict)

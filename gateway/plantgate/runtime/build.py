@@ -5,6 +5,7 @@ import structlog
 from plantgate.config.model import Plant
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
+from plantgate.runtime.cells.cells import Cells
 from plantgate.runtime.flowline import FlowLine, Use
 from plantgate.sdk import Clock, Context, Log, Standing, SystemClock
 from plantgate.store.disk import Disk
@@ -27,15 +28,24 @@ def context_for(plant: Plant, connection: str, flow: str, *, clock: Clock | None
     )
 
 
-def use_of(plant: Plant, connection: str, flow: str, clock: Clock) -> Use:
-    """The connector itself, built but not opened."""
+def use_of(plant: Plant, connection: str, flow: str, clock: Clock, cells: Cells | None) -> Use:
+    """The connector itself, built but not opened; if it lives in a cell, what stands for it here."""
     entry = plant.connections[connection]
     context = context_for(plant, connection, flow, clock=clock)
+    if cells is not None and (remote := cells.remote(plant, context, flow)) is not None:
+        return Use(connection, remote, context)
     return Use(connection, entry.connector(entry.settings, context), context)
 
 
 async def flow_line(
-    plant: Plant, name: str, *, clock: Clock, tap: Tap, span: Span, disk: Disk | None = None
+    plant: Plant,
+    name: str,
+    *,
+    clock: Clock,
+    tap: Tap,
+    span: Span,
+    disk: Disk | None = None,
+    cells: Cells | None = None,
 ) -> FlowLine:
     """One flow of the plant, its outbox open, its sessions not yet begun.
 
@@ -54,7 +64,7 @@ async def flow_line(
             log.warning("outbox recovered", found=sentence)
         for gone in outbox.unclaimed:
             await _part_with(outbox, gone, released=gone in flow.outbox.release, log=log)
-        return _line(plant, name, outbox, clock=clock, tap=tap, span=span)
+        return _line(plant, name, outbox, clock=clock, tap=tap, span=span, cells=cells)
     except BaseException:
         await outbox.close()
         raise
@@ -76,12 +86,14 @@ async def _part_with(outbox: Outbox, gone: str, *, released: bool, log: Log) -> 
         )
 
 
-def _line(plant: Plant, name: str, outbox: Outbox, *, clock: Clock, tap: Tap, span: Span) -> FlowLine:
+def _line(
+    plant: Plant, name: str, outbox: Outbox, *, clock: Clock, tap: Tap, span: Span, cells: Cells | None
+) -> FlowLine:
     flow = plant.flows[name]
     return FlowLine(
         name,
-        [use_of(plant, connection, name, clock) for connection in flow.sources],
-        [use_of(plant, connection, name, clock) for connection in flow.destinations],
+        [use_of(plant, connection, name, clock, cells) for connection in flow.sources],
+        [use_of(plant, connection, name, clock, cells) for connection in flow.destinations],
         outbox=outbox,
         tap=tap,
         span=span,

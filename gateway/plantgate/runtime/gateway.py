@@ -11,6 +11,8 @@ from plantgate.observe.status import ConnectionStatus, GatewayStatus, UseStatus
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span, no_span
 from plantgate.runtime.build import flow_line
+from plantgate.runtime.cells.cells import Cells
+from plantgate.runtime.cells.remote import Remote
 from plantgate.runtime.flowline import FlowLine, Use
 from plantgate.runtime.supervisor import Supervisor
 from plantgate.sdk import Clock, GatewayError, Log, iso
@@ -30,13 +32,14 @@ class Gateway:
         stalls: Callable[[], int],
         span: Span = no_span,
         disk: Disk | None = None,
+        cells: Cells | None = None,
     ) -> None:
         self.plant: Plant | None = None
         self.not_applied = ""
         """Why the plant file as it is now was not applied; empty while it was."""
         self._supervisor = supervisor
         self._clock, self._log, self._tap, self._span, self._stalls = clock, log, tap, span, stalls
-        self._disk = disk
+        self._disk, self._cells = disk, cells
         self._flows: dict[str, FlowLine] = {}
         self._failed: dict[str, str] = {}
         self._told: dict[str, str] = {}
@@ -52,6 +55,8 @@ class Gateway:
                 await self._end(name)
             self.plant = plant
             self._failed, self.not_applied = {}, ""
+            if self._cells is not None:
+                await self._cells.apply(plant)
             for name in (*difference.added, *difference.changed, *retried):
                 await self._start(name, plant)
             return difference
@@ -63,6 +68,8 @@ class Gateway:
         for line in self._flows.values():
             await self._put_away(line)
         self._flows.clear()
+        if self._cells is not None:
+            await self._cells.close()
 
     async def mend(self) -> None:
         """Open anew what failed: an outbox whose disk gave an error (it recovers itself), a flow that did not start."""
@@ -94,6 +101,7 @@ class Gateway:
             for role, used in (("source", line.sources), ("sink", line.sinks)):
                 for use in used:
                     uses[use.connection].append(_use_status(use, line.name, role))
+        troubles = self._cells.troubles if self._cells is not None else ()
         return GatewayStatus(
             plant=self.plant.plant,
             version=__version__,
@@ -101,17 +109,26 @@ class Gateway:
             now=iso(self._clock.now()) or "",
             ready=not self._failed and len(self._flows) == len(self.plant.flows),
             stalls=self._stalls(),
-            problem="; ".join(filter(None, (self.not_applied, *self._failed.values()))),
+            problem="; ".join(filter(None, (self.not_applied, *self._failed.values(), *troubles))),
             connections={
                 name: ConnectionStatus(type=self.plant.connections[name].type_name, uses=tuple(listed))
                 for name, listed in uses.items()
             },
             flows={name: line.status() for name, line in self._flows.items()},
+            cells=self._cells.status() if self._cells is not None else {},
         )
 
     async def _start(self, name: str, plant: Plant) -> None:
         try:
-            line = await flow_line(plant, name, clock=self._clock, tap=self._tap, span=self._span, disk=self._disk)
+            line = await flow_line(
+                plant,
+                name,
+                clock=self._clock,
+                tap=self._tap,
+                span=self._span,
+                disk=self._disk,
+                cells=self._cells,
+            )
         except (GatewayError, OSError) as error:
             self._failed[name] = f"flow {name} does not run: {error}"
             if self._told.get(name) != str(error):
@@ -130,6 +147,9 @@ class Gateway:
 
     async def _put_away(self, line: FlowLine) -> None:
         """Close an outbox; one that cannot write its last positions gives a few batches again, and no more."""
+        for use in (*line.sources, *line.sinks):
+            if isinstance(use.connector, Remote):
+                use.connector.leave()
         try:
             await line.outbox.close()
         except (GatewayError, OSError) as error:

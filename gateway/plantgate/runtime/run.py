@@ -24,6 +24,8 @@ from plantgate.observe.metrics import metrics_of
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span, no_span, tracing
 from plantgate.observe.watchdog import Watchdog
+from plantgate.runtime.cells.cells import Cells
+from plantgate.runtime.cells.child import spawning
 from plantgate.runtime.gateway import Gateway
 from plantgate.runtime.supervisor import Phase, Supervisor
 from plantgate.runtime.watch import stamp
@@ -74,7 +76,16 @@ async def _run(plant: Plant, news: News, until_done: bool, door: socket.socket, 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watchdog.watching())
         supervisor = await stack.enter_async_context(Supervisor(graces=graces, log=log))
-        gateway = Gateway(supervisor, clock=SystemClock(), log=log, tap=tap, stalls=lambda: watchdog.stalls, span=span)
+        spawn = spawning(level=plant.log.level.value, text=sys.stderr.isatty())
+        gateway = Gateway(
+            supervisor,
+            clock=SystemClock(),
+            log=log,
+            tap=tap,
+            stalls=lambda: watchdog.stalls,
+            span=span,
+            cells=Cells(supervisor, spawn, log=log, news=lambda line: news.tell(dict(line))),
+        )
         started = asyncio.Event()
         seen = Seen(
             status=gateway.status,

@@ -25,7 +25,8 @@ class Phase(IntEnum):
     SINKS = 3
     EFFECTS = 4
     AUDIT = 5
-    OBSERVE = 6
+    CELLS = 6
+    OBSERVE = 7
 
 
 async def keep_running(session: Session, *, stop: Stop, backoff: Backoff, standing: Standing, log: Log) -> None:

@@ -42,8 +42,15 @@ class Link:
     """None: as fast as the latency lets."""
     split: float = 0.15
     """Share of the pieces that arrive in two parts, 0..1."""
+    breaks_after_bytes: int | None = None
+    """After so many bytes more, in either direction, the connection that carries the last of them breaks right there."""
+    noise: float = 0.0
+    """Share of the pieces that come damaged from the end that was dialled, 0..1: bytes changed, missing, too many."""
+    noise_from_dialler: bool = False
+    """Noise in the other direction: where the gateway listens and its devices dial."""
     state: str = "open"
-    """``open``; ``cut``: bytes vanish; ``held``: bytes wait for `Network.heal`; ``refused``: nobody listens."""
+    """``open``; ``cut``: bytes vanish; ``mute``: the same, and connecting works; ``held``: bytes wait for
+    `Network.heal`; ``refused``: nobody listens."""
     healed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -80,6 +87,12 @@ class Network:
         for client, server in self._of(where):
             client.severed = server.severed = True
 
+    def mute(self, where: Where) -> None:
+        """From now on bytes vanish, yet connecting works: a program that hangs, whose operating system still answers."""
+        self._turn(where, "mute")
+        for client, server in self._of(where):
+            client.severed = server.severed = True
+
     def hold(self, where: Where) -> None:
         """From now on bytes wait, and arrive after `heal`: a cable that is put back before TCP gives up."""
         self._turn(where, "held")
@@ -95,7 +108,7 @@ class Network:
             server.break_with(reset_by_peer())
 
     def heal(self, where: Where) -> None:
-        """End `cut`, `hold` and `refuse`."""
+        """End `cut`, `mute`, `hold` and `refuse`."""
         self._turn(where, "open")
         link = self.link(where)
         link.healed.set()
@@ -143,6 +156,7 @@ class Network:
         client = SimTransport(self._loop, self, number, address, here, address, copy_context())
         server = SimTransport(self._loop, self, number, address, address, here, listener.context.copy())
         client.outward, server.outward = Pipe(client, server), Pipe(server, client)
+        client.severed = server.severed = self.behaviour(address).state == "mute"
         self._open[number] = (client, server)
         listener.greet(server)
         protocol = protocol_factory()
@@ -191,6 +205,33 @@ class Network:
             return [chunk]
         place = self._random.randrange(1, len(chunk))
         return [chunk[:place], chunk[place:]]
+
+    def damaged(self, address: tuple[str, int], piece: bytes) -> bytes:
+        """The piece as noise leaves it; mostly as it was."""
+        noise = self.behaviour(address).noise
+        if not piece or not noise or self._random.random() >= noise:
+            return piece
+        place = self._random.randrange(len(piece))
+        match self._random.randrange(4):
+            case 0:  # another byte
+                return piece[:place] + bytes([piece[place] ^ self._random.randrange(1, 256)]) + piece[place + 1 :]
+            case 1:  # some missing
+                return piece[:place] + piece[place + self._random.randrange(1, 9) :]
+            case 2:  # some too many
+                return piece[:place] + self._random.randbytes(self._random.randrange(1, 9)) + piece[place:]
+            case _:  # something else altogether
+                return self._random.randbytes(len(piece))
+
+    def up_to_the_break(self, address: tuple[str, int], piece: bytes) -> tuple[bytes, bool]:
+        """What of the piece still arrives, and whether the connection breaks after it (see `Link.breaks_after_bytes`)."""
+        link = self.behaviour(address)
+        if link.breaks_after_bytes is None:
+            return piece, False
+        if len(piece) < link.breaks_after_bytes:
+            link.breaks_after_bytes -= len(piece)
+            return piece, False
+        arrives, link.breaks_after_bytes = piece[: link.breaks_after_bytes], None
+        return arrives, True
 
     def bereave(self, process: Process) -> None:
         """A process was killed: its listeners are gone, and its connections are reset."""

@@ -81,7 +81,7 @@ class Pipe:
         if chunk is None or self.lost_bytes:
             return
         self.lost_bytes = True
-        if self._state() == "cut":
+        if self._state() in ("cut", "mute"):
             self.sender.break_later(RETRANSMIT_SECONDS, _timed_out())
         else:
             self._answer_with_reset()
@@ -106,10 +106,25 @@ class Pipe:
                 self.receiver.end_of_stream()
                 continue
             for piece in self._network.pieces(self.sender.address, chunk):
-                self._loop.witness(piece)
-                self.receiver.data_received(piece)
+                if not self._deliver(piece):
+                    return
             self._unread -= len(chunk)
             self.push()
+
+
+    def _deliver(self, piece: bytes) -> bool:
+        """Hand a piece to the receiver; False if the connection breaks at its end."""
+        address = self.sender.address
+        if self._network.behaviour(address).noise_from_dialler is (self.sender.listener is None):
+            piece = self._network.damaged(address, piece)
+        piece, breaks = self._network.up_to_the_break(address, piece)
+        self._loop.witness(piece)
+        if piece:
+            self.receiver.data_received(piece)
+        if breaks:
+            self.sender.break_with(reset_by_peer())
+            self.receiver.break_with(reset_by_peer())
+        return not breaks
 
 
 class SimTransport(asyncio.Transport):

@@ -15,7 +15,14 @@ from typing import Final
 
 import pytest
 
-pytest.register_assert_rewrite("plantgate.testing.contract_source", "plantgate.testing.contract_sink")
+pytest.register_assert_rewrite(
+    "plantgate.testing.contract_source",
+    "plantgate.testing.contract_source_faults",
+    "plantgate.testing.contract_sink",
+    "plantgate.testing.contract_sink_faults",
+    "plantgate.testing.reading",
+    "plantgate.testing.writing",
+)
 
 SEEDS: Final = 5
 """How many seeds a simulated test is run with when neither its mark nor the command line says."""
@@ -37,20 +44,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A connector without a network is not asked how it takes a bad one."""
-    spared = [item for item in items if item.get_closest_marker("bad_network") and not _names_a_host(item)]
+    spared = [item for item in items if _is_spared(item)]
     if spared:
         config.hook.pytest_deselected(items=spared)
         gone = set(spared)
         items[:] = [item for item in items if item not in gone]
 
 
-def _names_a_host(item: pytest.Item) -> bool:
-    return bool(getattr(getattr(item, "cls", None), "host", ""))
+def _is_spared(item: pytest.Item) -> bool:
+    mark, contract = item.get_closest_marker("bad_network"), getattr(item, "cls", None)
+    if mark is None:
+        return False
+    return not getattr(contract, "host", "") or (mark.kwargs.get("dials", False) and not getattr(contract, "dials", True))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One case per seed."""
-    mark = metafunc.definition.get_closest_marker("simulated")
+    mark = _nearest(metafunc.definition)
     if mark is None:
         return
     only = metafunc.config.getoption("--plantgate-seed")
@@ -58,6 +68,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     seeds: list[int | str] = list(range(count)) if only is None else [int(only) if only.isdecimal() else only]
     metafunc.fixturenames.append(_HIDDEN)
     metafunc.parametrize(_HIDDEN, seeds, ids=[f"seed={seed}" for seed in seeds], indirect=True)
+
+
+def _nearest(item: pytest.Item) -> pytest.Mark | None:
+    """The mark of the function, else of its class, else of the class that inherits from: pytest takes the oldest."""
+    for node in reversed(item.listchain()):
+        if marks := [mark for mark in node.own_markers if mark.name == "simulated"]:
+            return marks[-1]
+    return None
 
 
 @pytest.fixture(name=_HIDDEN)
@@ -91,8 +109,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     seed = _seed_of(item)
     if report.failed and seed is not None:
-        report.sections.append(("plantgate", f"repeat with: --plantgate-seed {seed}"))
+        promise = inspect.getdoc(item.obj) if isinstance(item, pytest.Function) else None
+        told = f"{promise}\n\n" if promise and _is_of_a_contract(item) else ""
+        report.sections.append(("plantgate", f"{told}repeat with: --plantgate-seed {seed}"))
     return report
+
+
+def _is_of_a_contract(item: pytest.Item) -> bool:
+    return getattr(getattr(item, "function", None), "__module__", "").startswith("plantgate.testing.contract_")
 
 
 def _seed_of(item: pytest.Item) -> object:

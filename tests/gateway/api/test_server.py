@@ -11,6 +11,7 @@ from plantgate.api.server import VIEWERS_MOST, Seen, serving
 from plantgate.observe.logging import News
 from plantgate.observe.metrics import metrics_of
 from plantgate.observe.status import (
+    CellStatus,
     ConnectionStatus,
     DestinationStatus,
     FlowStatus,
@@ -20,6 +21,7 @@ from plantgate.observe.status import (
 )
 from plantgate.observe.tap import Tap
 from plantgate.sdk import Batch, Sample
+from plantgate.terminal.inquiry import status_text
 
 STATUS = GatewayStatus(
     plant="line3",
@@ -43,6 +45,7 @@ STATUS = GatewayStatus(
             outbox=OutboxStatus(4096, 1 << 30),
         )
     },
+    cells={"hall": CellStatus(("press3",), "up", "", 50.0, 4711, 3, 2, 45_000_000, 12.5)},
 )
 
 
@@ -95,6 +98,24 @@ def test_the_balance_is_a_metric() -> None:
             'plantgate_connection_events_total{connection="press3",event="gaps",flow="telemetry",role="source"} 4.0',
         ):
             assert line in text
+
+    with_server(visit)
+
+
+def test_a_cell_is_a_metric() -> None:
+    async def visit(client: aiohttp.ClientSession, _: Seen) -> None:
+        text = await (await client.get("/metrics")).text()
+        for line in (
+            'plantgate_cell_up{cell="hall"} 1.0',
+            'plantgate_cell_restarts_total{cell="hall"} 3.0',
+            'plantgate_cell_stalls_total{cell="hall"} 2.0',
+            'plantgate_cell_rss_bytes{cell="hall"} 4.5e+07',
+            'plantgate_cell_cpu_seconds_total{cell="hall"} 12.5',
+        ):
+            assert line in text
+        status = await (await client.get("/status")).json()
+        assert status["cells"]["hall"]["connections"] == ["press3"]
+        assert "hall  press3       up     50 s          3       2   45 MB  12.5 s" in status_text(status)
 
     with_server(visit)
 

@@ -57,6 +57,8 @@ def test_what_is_written_is_what_is_loaded() -> None:
     assert plant.outbox_folder("cells") == Path("/var/lib/plantgate/outboxes/cells")
     assert list(plant.uses("archive")) == ["telemetry", "cells"]
     assert list(plant.uses("press3")) == ["telemetry"]
+    assert [plant.cell_of(name) for name in plant.connections] == ["machines", "offices", "offices"]
+    assert plant.cells["machines"].memory_bytes_max == 512 * 2**20
 
 
 def test_relative_paths_start_at_the_plant_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

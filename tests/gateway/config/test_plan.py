@@ -93,3 +93,24 @@ def test_a_plant_as_a_document_compares_like_the_plant_and_holds_no_secret(plant
     before, after = plant(), plant(("host: h", "host: i"))
     assert compare(document(before), document(after)) == changes(before, after)
     assert document(before)["connections"]["broker"]["password"] == "${env:PATH}"
+
+
+def test_a_connection_that_moves_into_or_out_of_a_cell_restarts_its_flows(plant: Load) -> None:
+    celled = plant(("flows:", "cells: { hall: { connections: press3 } }\nflows:"))
+    into, out = changes(plant(), celled), changes(celled, plant())
+    assert into.restart == {"telemetry": "connection press3 moves into cell hall"}
+    assert out.restart == {"telemetry": "connection press3 moves out of its cell"}
+    assert into.cells == out.cells == ("hall",)
+    assert into.unchanged == out.unchanged == ("copy",)
+    assert into.settings == ()
+
+
+def test_other_limits_of_a_cell_restart_nothing(plant: Load) -> None:
+    def with_cell(limits: str) -> Plant:
+        return plant(("flows:", f"cells: {{ hall: {{ connections: press3{limits} }} }}\nflows:"))
+
+    found = changes(with_cell(""), with_cell(", stall_seconds: 5"))
+    assert found
+    assert found.unchanged == ("telemetry", "copy")
+    assert found.cells == ("hall",)
+    assert found.settings == ()

@@ -1,17 +1,33 @@
 """What was sent against what arrived; the judge knows the file and the messages, and nothing of the gateway."""
 
 import csv
-import json
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 
-def rows_of(file: Path, count: int | None) -> tuple[list[str], list[tuple[str, list[float]]]]:
-    """Column names, and per row its time as RFC 3339 text in UTC and the columns' values."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What was sent: column names, and per row its time as RFC 3339 text in UTC and the columns' values."""
+
+    names: list[str]
+    sent: list[tuple[str, list[float]]]
+
+
+@dataclass(slots=True)
+class Arrived:
+    """What is at the end: samples as the mqtt connector words them, in order of arrival, and gap records, each once."""
+
+    samples: list[dict[str, Any]]
+    """``{"origin", "position", "samples": [{"tag", "value", "code", "time"}, …]}``."""
+    gaps: list[dict[str, Any]]
+
+
+def rows_of(file: Path, count: int | None, *, scale: int | None = None) -> Rows:
+    """The first rows of a file; with a scale, as registers hold them: whole multiples of its inverse."""
     with file.open(newline="") as lines:
         reader = csv.reader(lines)
         names = next(reader)[1:]
@@ -20,8 +36,9 @@ def rows_of(file: Path, count: int | None) -> tuple[list[str], list[tuple[str, l
             if count is not None and len(rows) == count:
                 break
             moment = datetime.strptime(f"{line[0]}+0000", "%Y-%m-%d %H:%M:%S%z")
-            rows.append((moment.strftime("%Y-%m-%dT%H:%M:%SZ"), [float(cell) for cell in line[1:]]))
-    return names, rows
+            values = [float(cell) if scale is None else round(float(cell) * scale) / scale for cell in line[1:]]
+            rows.append((moment.strftime("%Y-%m-%dT%H:%M:%SZ"), values))
+    return Rows(names, rows)
 
 
 @dataclass(slots=True)
@@ -39,6 +56,9 @@ class Verdict:
     """Samples that are missing without a gap record whose count matches, or that arrived and were never sent."""
     repeats: int = 0
     """Samples that came more than once with the same number: allowed, and dropped by their number."""
+    again: int = 0
+    """Samples that came under another number with a time that had come already: a poll that found nothing new, or a
+    batch whose acceptance a SIGKILL kept from being told."""
     gaps: list[str] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
     """What was unexplained, the first few."""
@@ -61,50 +81,52 @@ class _Tag:
     arrived: dict[str, float] = field(default_factory=dict)
     latest: str = ""
     named_lost: int = 0
+    named: set[str] = field(default_factory=set)
+    """Times of rows inside a stretch that a gap record names."""
 
 
-def judge(
-    names: list[str], rows: list[tuple[str, list[float]]], prefix: str, samples: Iterable[bytes], gaps: Iterable[bytes]
-) -> Verdict:
-    """Compare the file with the messages on the samples topic and on the gaps topic, each in order of arrival."""
-    verdict = Verdict(rows=len(rows))
-    tags = {f"{prefix}{name}": _Tag({time: values[at] for time, values in rows}) for at, name in enumerate(names)}
+def judge(rows: Rows, prefix: str, arrived: Arrived, *, repeats: bool = True) -> Verdict:
+    """Compare what was sent with what arrived; knows nothing of the gateway.
+
+    Where the origin `repeats` what was missed, gap records count rows, and the counts must match. Where it does not
+    (Modbus), they count polls, of which a row may have had one or ten: then each missing row must lie inside a stretch
+    that a record names.
+    """
+    verdict = Verdict(rows=len(rows.sent))
+    tags = {
+        f"{prefix}{name}": _Tag({time: values[at] for time, values in rows.sent}) for at, name in enumerate(rows.names)
+    }
     numbered: dict[str, list[tuple[int, int]]] = {}
-    for payload in samples:
-        _take(json.loads(payload), tags, numbered, verdict)
-    named = [gap for payload in _once(gaps) for gap in json.loads(payload)["gaps"]]
+    for message in arrived.samples:
+        _take(message, tags, numbered, verdict)
     dropped = 0
-    for gap in named:
+    for gap in arrived.gaps:
         verdict.gaps.append(
             f"{gap['cause']}: {len(gap['tags'])} tags, lost {gap['lost']}, recovered {gap['recovered']}"
         )
-        if gap["cause"].startswith("outbox"):
+        if gap["cause"].startswith("outbox") and repeats:
             dropped += gap["lost"] or 0
-        _name_lost(gap, tags, verdict)
+        _name_lost(gap, tags, counted=repeats)
     holes = sum(_holes(spans) for spans in numbered.values())
     verdict.lost = max(0, holes - dropped)
     for name, tag in tags.items():
-        missing = len(tag.sent.keys() - tag.arrived.keys())
-        if missing != tag.named_lost:
-            verdict.unexplained += abs(missing - tag.named_lost)
-            verdict.surprises.append(f"{name}: {missing} missing, {tag.named_lost} named in gap records")
+        missing = tag.sent.keys() - tag.arrived.keys()
+        wrong = abs(len(missing) - tag.named_lost) if repeats else len(missing - tag.named)
+        if wrong:
+            verdict.unexplained += wrong
+            named = f"{tag.named_lost} named in gap records" if repeats else f"{wrong} outside of every gap record"
+            verdict.surprises.append(f"{name}: {len(missing)} missing, {named}; first {min(missing, default='none')}")
     every = list(tags.values())
-    verdict.delivered = sum(all(tag.arrived.get(time) == tag.sent[time] for tag in every) for time, _ in rows)
+    verdict.delivered = sum(all(time in tag.arrived for tag in every) for time, _ in rows.sent)
     return verdict
 
 
-def _once(payloads: Iterable[bytes]) -> list[bytes]:
-    """A gap message that was sent twice is the same bytes twice."""
-    return list(dict.fromkeys(payloads))
-
-
 def _take(
-    message: dict[str, object], tags: dict[str, _Tag], numbered: dict[str, list[tuple[int, int]]], verdict: Verdict
+    message: dict[str, Any], tags: dict[str, _Tag], numbered: dict[str, list[tuple[int, int]]], verdict: Verdict
 ) -> None:
     origin, position, samples = message["origin"], message["position"], message["samples"]
     assert isinstance(origin, str)
     assert isinstance(position, int)
-    assert isinstance(samples, list)
     seen = numbered.setdefault(origin, [])
     for at, sample in enumerate(samples):
         if _contains(seen, position + at):
@@ -121,7 +143,7 @@ def _take(
             verdict.surprises.append(f"changed on the way: {sample}, sent {tag.sent[time]}")
             continue
         if time in tag.arrived:
-            verdict.repeats += 1
+            verdict.again += 1
             continue
         if time < tag.latest:
             verdict.out_of_order += 1
@@ -131,14 +153,14 @@ def _take(
     _add(seen, position, position + len(samples))
 
 
-def _name_lost(gap: dict[str, object], tags: dict[str, _Tag], verdict: Verdict) -> None:
+def _name_lost(gap: dict[str, Any], tags: dict[str, _Tag], *, counted: bool) -> None:
     """Charge a gap's losses to its tags: evenly, as every tag of a row is set at once."""
     concerned, lost = gap["tags"], gap["lost"]
     assert isinstance(concerned, list)
     ours = [tags[name] for name in concerned if name in tags]
     if not ours:
         return
-    if isinstance(lost, int):
+    if isinstance(lost, int) and counted:
         for tag in ours:
             tag.named_lost += lost // len(ours)
         return
@@ -147,7 +169,9 @@ def _name_lost(gap: dict[str, object], tags: dict[str, _Tag], verdict: Verdict) 
         since, until = _whole(gap["since"]), _whole(gap["until"])
         first = bisect_right(times, since) if isinstance(since, str) else 0
         last = bisect_right(times, until) if isinstance(until, str) else len(times)
-        tag.named_lost += sum(time not in tag.arrived for time in times[first:last])
+        inside = times[first:last] if lost != 0 else []
+        tag.named.update(inside)
+        tag.named_lost += sum(time not in tag.arrived for time in inside)
 
 
 def _whole(time: object) -> str | None:

@@ -10,7 +10,7 @@ class Plug(Enum):
 
     GATEWAY = "SIGKILL of the gateway"
     BROKER = "SIGKILL of the broker"
-    CABLE = "connection to the OPC UA server cut"
+    CABLE = "connection to the machine cut"
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,10 +171,21 @@ function drawVerdict() {
 
 // ---- connections and flows ----
 
+// The process a connection lives in, if it is not the gateway's own.
+function cellOf(status, connection) {
+  const found = Object.entries(status.cells ?? {}).find(([, cell]) => cell.connections.includes(connection));
+  if (!found) return "";
+  const [name, cell] = found;
+  const again = cell.restarts === 0 ? "" : ` (started again ${count.format(cell.restarts)} ${cell.restarts === 1 ? "time" : "times"})`;
+  return `in cell ${name}${again}`;
+}
+
 function drawConnections(status) {
   const rows = uses(status).map((use) => {
     const doing = use.role === "source" ? "reads from" : "writes to";
     const figures = [`${use.type}, ${use.flow} ${doing} it`];
+    const cell = cellOf(status, use.name);
+    if (cell) figures.push(cell);
     if (use.role === "source" && use.desired) figures.push(`${count.format(use.live)} of ${count.format(use.desired)} tags live`);
     const counters = Object.entries(use.counters).filter(([, number]) => number).slice(0, 8);
     const tidy = counters.map(([name, number]) => `${name.replaceAll("_", " ")} ${count.format(number)}`).join(" · ");

@@ -1,0 +1,205 @@
+"""One session of a connector in a cell: opened, used and closed as the gateway asks."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+from plantgate.flow.deadletter import DeadLetterFile
+from plantgate.flow.stop import Stop
+from plantgate.runtime.cells.messages import (
+    Close,
+    Closed,
+    Cut,
+    Done,
+    Given,
+    Open,
+    Parcel,
+    Raised,
+    Read,
+    Stood,
+    Take,
+)
+from plantgate.runtime.cells.wire import FRAME_BYTES_MAX, PIECE_BYTES_MAX, packed, unpacked
+from plantgate.sdk import (
+    Batch,
+    Connector,
+    Context,
+    Exhausted,
+    GatewayError,
+    OutcomeUnknown,
+    Rejected,
+    Settings,
+    Sink,
+    Source,
+    Unavailable,
+)
+from plantgate.store.codec import halves
+
+Answer: TypeAlias = Done | Given | Raised | Closed
+
+_ORDERS_MOST: Final = 4
+_TIDY_SECONDS: Final = 10.0
+"""How long the next session waits for one that was cut."""
+
+
+@dataclass(slots=True)
+class Use:
+    connector: Connector[Settings] | None
+    context: Context
+    trouble: str = ""
+    """Why it could not be built."""
+    told: Stood | None = None
+
+
+class Host(Protocol):
+    """What a session needs of the cell."""
+
+    def say(self, answer: Answer, use: Use, number: int) -> None:
+        """Answer, and say first how the use of that number stands."""
+        ...
+
+    def forget(self, session: int) -> None:
+        """It has ended."""
+        ...
+
+
+@dataclass(slots=True)
+class HostedSession:
+    """One session of one use; opened, used and closed in one task, as connectors may expect."""
+
+    host: Host
+    opened: Open
+    building: "asyncio.Task[Use]"
+    former: "asyncio.Task[None] | None"
+    task: "asyncio.Task[None]" = field(init=False)
+    orders: "asyncio.Queue[Read | Take | Close]" = field(default_factory=lambda: asyncio.Queue(_ORDERS_MOST))
+    stop: Stop = field(default_factory=Stop)
+    pieces: deque[Given] = field(default_factory=deque)
+    use: Use = field(init=False)
+
+    def told(self, message: Read | Take | Close | Cut) -> None:
+        """The gateway has said something about this session."""
+        match message:
+            case Cut():
+                self.task.cancel()
+            case Close():
+                self.stop.set()
+                self.orders.put_nowait(message)
+            case _:
+                self.orders.put_nowait(message)
+
+    async def run(self) -> None:
+        """Never raises but for cancellation: what a session meets is the gateway's to hear, and nobody else's."""
+        try:
+            if self.former is not None:
+                # One that was cut may still be tidying up, and a connector has one session at a time.
+                await asyncio.wait([self.former], timeout=_TIDY_SECONDS)
+                self.former = None
+            self.use = await asyncio.shield(self.building)
+            standing, log = self.use.context.standing, self.use.context.log
+            try:
+                await self._serve()
+            except GatewayError as error:
+                standing.away(str(error))
+                self._raised(error, ended=True)
+            except Exception as error:
+                # python/cpython#116720, see `runtime.supervisor`: a group that was cancelled can raise something else.
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError from error
+                said = f"unexpected {type(error).__name__}: {error}"
+                standing.count("session_errors")
+                standing.away(said)
+                log.error("session ended by an unexpected error, opening the next one", exc_info=error)
+                self._raised(Unavailable(said), ended=True)
+            else:
+                self._say(Closed(self.opened.session))
+        finally:
+            self.host.forget(self.opened.session)
+
+    async def _serve(self) -> None:
+        if (connector := self.use.connector) is None:
+            raise Unavailable(self.use.trouble)
+        if self.opened.writes:
+            async with connector.sink() as sink:
+                await self._take(sink)
+        else:
+            async with connector.source() as source:
+                await self._give(source)
+
+    async def _take(self, sink: Sink) -> None:
+        self._say(Done(self.opened.session))
+        while isinstance(order := await self.orders.get(), Take):
+            try:
+                await sink.accept(unpacked(order.parcel))
+            except Rejected as error:
+                self._raised(error, ended=False)
+            else:
+                self._say(Done(self.opened.session))
+
+    async def _give(self, source: Source) -> None:
+        self._say(Done(self.opened.session))
+        while True:
+            order = await self.orders.get()
+            assert not isinstance(order, Take)
+            if order.acknowledge is not None:
+                await source.ack(order.acknowledge)
+            if isinstance(order, Close):
+                return
+            try:
+                given = self.pieces.popleft() if self.pieces else await self.stop.unless(partial(self._read, source))
+            except Exhausted as error:
+                self._raised(error, ended=False)
+                continue
+            if given is not None:
+                self._say(given)
+
+    async def _read(self, source: Source) -> Given:
+        """The next batch, or the first piece of it; one that could not be stored is set aside here, as it would be."""
+        while True:
+            batch = await source.read()
+            try:
+                self.pieces += self._cut(batch)
+                return self.pieces.popleft()
+            except Rejected as error:
+                context = self.use.context
+                await DeadLetterFile(context.folder / "dead-letters.jsonl").accept(batch)
+                context.standing.count("set_aside_samples", len(batch))
+                context.log.error("refused, written to the dead-letter file", samples=len(batch), reason=str(error))
+                await source.ack(batch.cursor)
+
+    def _cut(self, batch: Batch) -> list[Given]:
+        """Pieces of about `PIECE_BYTES_MAX`, the last one with the batch's cursor."""
+        *pieces, last = _parcels(batch)
+        last.cursor = batch.cursor
+        session = self.opened.session
+        return [*(Given(session, piece, whole=False) for piece in pieces), Given(session, last, whole=True)]
+
+    def _say(self, answer: Answer) -> None:
+        self.host.say(answer, self.use, self.opened.use)
+
+    def _raised(self, error: GatewayError, *, ended: bool) -> None:
+        later = error.retry_after_seconds if isinstance(error, Unavailable) else None
+        self._say(Raised(self.opened.session, _verdict(error), str(error), later, ended))
+
+
+def _parcels(batch: Batch) -> list[Parcel]:
+    parcel = packed(batch)
+    size = len(parcel.content)
+    if len(batch) <= 1 and size > FRAME_BYTES_MAX // 2:
+        raise Rejected(f"{batch.tags[0] if batch.tags else 'a gap'}: {size} bytes are too much to leave the cell")
+    if size <= PIECE_BYTES_MAX or len(batch) <= 1:
+        return [parcel]
+    return [piece for half in halves(batch) for piece in _parcels(half)]
+
+
+def _verdict(error: GatewayError) -> str:
+    match error:
+        case Rejected():
+            return "rejected"
+        case OutcomeUnknown():
+            return "unknown"
+        case Exhausted():
+            return "exhausted"
+    return "unavailable"

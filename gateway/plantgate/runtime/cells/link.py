@@ -1,0 +1,220 @@
+"""The gateway's half of the conversation with a cell: sessions that look like any source and any sink."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Final, TypeAlias
+
+from plantgate.runtime.cells.messages import (
+    Answered,
+    Asked,
+    Beat,
+    Close,
+    Closed,
+    Cut,
+    Done,
+    Given,
+    NewsLine,
+    Open,
+    Raised,
+    Read,
+    Stood,
+    Take,
+)
+from plantgate.runtime.cells.wire import ANSWERED, FRAME_BYTES_MAX, Broken, Wire, packed, unpacked
+from plantgate.sdk import Batch, Cursor, Exhausted, GatewayError, OutcomeUnknown, Rejected, Unavailable
+from plantgate.store.codec import Unreadable
+
+Answer: TypeAlias = Done | Given | Raised | Closed
+
+_VERDICTS: Final[dict[str, type[GatewayError]]] = {
+    "rejected": Rejected,
+    "unknown": OutcomeUnknown,
+    "exhausted": Exhausted,
+}
+_PIECE: Final = "\0piece"
+"""Cursor of a piece: there is nothing to acknowledge before the last one."""
+
+
+class Link:
+    """One life of a cell, as the gateway sees it."""
+
+    def __init__(
+        self,
+        *,
+        stood: Callable[[Stood], None],
+        news: Callable[[list[NewsLine]], None],
+    ) -> None:
+        self.beats = 0
+        self.over = ""
+        """Why the conversation has ended; empty while it goes on."""
+        self.wire = Wire(ANSWERED, self._heard)
+        self._stood, self._news = stood, news
+        self._numbers = count(1)
+        self._sessions: dict[int, Session] = {}
+
+    def say(self, message: Asked) -> None:
+        """Tell the cell."""
+        self.wire.say(message)
+
+    def _heard(self, message: Answered) -> None:
+        match message:
+            case Beat():
+                self.beats += 1
+                self._news(message.news)
+            case Stood():
+                # Between two sessions the gateway itself says how a use stands.
+                if any(session.use == message.use for session in self._sessions.values()):
+                    self._stood(message)
+            case _:
+                if (session := self._sessions.get(message.session)) is not None:
+                    session.answered(message)
+
+    def end(self, reason: str) -> None:
+        """The cell is gone: whatever was asked is answered with `Unavailable`."""
+        if self.over:
+            return
+        self.over = reason
+        self.wire.close()
+        for session in self._sessions.values():
+            session.answered(Raised(session.number, "unavailable", reason, None, ended=True))
+
+    @contextmanager
+    def session(self, use: int, *, writes: bool) -> Iterator["Session"]:
+        """A session, known to the link as long as the block lasts."""
+        session = Session(self, next(self._numbers), use, writes=writes)
+        self._sessions[session.number] = session
+        try:
+            yield session
+        finally:
+            del self._sessions[session.number]
+
+
+class Session:
+    """A `Source` or a `Sink` in the cell; one call at a time."""
+
+    def __init__(self, link: Link, number: int, use: int, *, writes: bool) -> None:
+        self.number, self.use = number, use
+        self._link, self._writes = link, writes
+        self._asked: Asked | None = None
+        self._answers: deque[Batch | Raised | None] = deque(maxlen=1)
+        self._wait: asyncio.Future[None] | None = None
+        self._end: Raised | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self._acknowledge: Cursor | None = None
+
+    async def open(self) -> None:
+        """As entering the connector's session does."""
+        self._ask(Open(self.number, self.use, self._writes))
+        await self._answer()
+
+    async def read(self) -> Batch:
+        """As `Source.read`. A read that was cancelled goes on in the cell; the next one gets what it brings."""
+        if self._asked is None:
+            acknowledge, self._acknowledge = self._acknowledge, None
+            self._ask(Read(self.number, acknowledge))
+        batch = await self._answer()
+        assert batch is not None
+        return batch
+
+    async def ack(self, cursor: Cursor) -> None:
+        """As `Source.ack`; told with the next read, or at the end of the session."""
+        if cursor != _PIECE:
+            self._acknowledge = cursor
+
+    async def accept(self, batch: Batch) -> None:
+        """As `Sink.accept`."""
+        parcel = packed(batch)
+        if len(parcel.content) > FRAME_BYTES_MAX // 2:
+            raise Rejected(f"a batch of {len(parcel.content)} bytes cannot cross into a cell")
+        self._ask(Take(self.number, parcel))
+        await self._answer()
+
+    async def close(self) -> None:
+        """As leaving the connector's session does. Harmless once it has ended."""
+        if self._end is not None:
+            return
+        if isinstance(self._asked, Open | Take):
+            self.cut()
+            return
+        self._closing = asyncio.get_running_loop().create_future()
+        self._link.say(Close(self.number, self._acknowledge))
+        try:
+            await self._closing
+        except asyncio.CancelledError:
+            self.cut()
+            raise
+
+    def cut(self) -> None:
+        """End it without waiting, whatever is under way."""
+        if self._end is None:
+            self._end = _CLOSED
+            self._link.say(Cut(self.number))
+
+    def answered(self, message: Answer) -> None:
+        """The cell has said something about this session. Raises `Broken` for what nobody asked."""
+        if isinstance(message, Closed) or (isinstance(message, Raised) and message.ended):
+            self._ended(message)
+        elif self._closing is not None:
+            return  # too late: it will be given again
+        elif self._asked is None or self._answers:
+            raise Broken("answered what nobody asked")
+        elif isinstance(message, Raised):
+            self._answered(message)
+        elif isinstance(message, Given) is not isinstance(self._asked, Read):
+            raise Broken("answered another question than it was asked")
+        else:
+            self._answered(_opened(message) if isinstance(message, Given) else None)
+
+    def _ended(self, message: Closed | Raised) -> None:
+        if self._end is None:
+            self._end = message if isinstance(message, Raised) else _CLOSED
+        if self._asked is not None and not self._answers:
+            self._answered(self._end)
+        if self._closing is not None and not self._closing.done():
+            self._closing.set_result(None)
+
+    def _answered(self, answer: Batch | Raised | None) -> None:
+        self._answers.append(answer)
+        if self._wait is not None and not self._wait.done():
+            self._wait.set_result(None)
+
+    def _ask(self, message: Asked) -> None:
+        if self._end is not None:
+            raise _error(self._end)
+        if self._link.over:
+            raise Unavailable(self._link.over)
+        assert self._asked is None, "one call at a time"
+        self._asked = message
+        self._link.say(message)
+
+    async def _answer(self) -> Batch | None:
+        """Wait for it; a wait that is cancelled leaves the question standing."""
+        if not self._answers:
+            self._wait = asyncio.get_running_loop().create_future()
+            await self._wait
+        answer, self._asked = self._answers.popleft(), None
+        if isinstance(answer, Raised):
+            raise _error(answer)
+        return answer
+
+
+def _opened(given: Given) -> Batch:
+    try:
+        batch = unpacked(given.parcel)
+    except Unreadable as error:
+        raise Broken(f"gave a batch that cannot be read: {error}") from error
+    if not given.whole:
+        batch.cursor = _PIECE
+    return batch
+
+
+_CLOSED: Final = Raised(0, "unavailable", "the session is closed", None, ended=True)
+
+
+def _error(raised: Raised) -> GatewayError:
+    if (verdict := _VERDICTS.get(raised.verdict)) is not None:
+        return verdict(raised.message)
+    return Unavailable(raised.message, retry_after_seconds=raised.retry_after_seconds)
