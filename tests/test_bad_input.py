@@ -7,6 +7,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "## OPC UA": "tests/connectors/opcua",
     "## MQTT": "tests/connectors/mqtt",
+    "## HTTP": "tests/connectors/http",
     "## Sparkplug": "tests/connectors/sparkplug",
     "## Platform": "tests/gateway/runtime",
 }

@@ -41,15 +41,18 @@ _ORDER: Final = (
 )
 _COMING: Final = {
     Trouble.BROKER: "the broker is switched off",
-    Trouble.CABLE: "the cable to the PLC is pulled",
-    Trouble.BOTH: "broker and PLC go away at the same time",
+    Trouble.CABLE: "the cable to PLC and meter is pulled",
+    Trouble.BOTH: "broker and machines go away at the same time",
     Trouble.DROPPED: "the broker throws everyone out",
     Trouble.GATEWAY: "the gateway is killed without warning",
 }
 _DURING: Final = {
     Trouble.BROKER: "The broker is off. The machine goes on; its values are safe on the gateway's disk.",
-    Trouble.CABLE: "The cable to the PLC is pulled. The machine goes on; its values wait in the PLC's own queue.",
-    Trouble.BOTH: "Broker and PLC are both away. What came before is on disk; what comes now waits in the PLC.",
+    Trouble.CABLE: (
+        "The cable to PLC and meter is pulled. The PLC's values wait in its own queue; the meter has none, and the "
+        "polls it missed will be named in a gap record."
+    ),
+    Trouble.BOTH: "Broker and machines are away. What came before is on disk; what comes now waits in the PLC.",
     Trouble.DROPPED: "The broker has thrown everyone out. What it had not confirmed is sent again.",
     Trouble.GATEWAY: "The gateway was killed (SIGKILL) and starts again, from what is on its disk.",
 }

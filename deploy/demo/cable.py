@@ -1,6 +1,7 @@
-"""The network cable between the gateway and the PLC, as something that can be pulled."""
+"""The network cable between the gateway and the machines, as something that can be pulled."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 _BLOCK: Final = 64 * 1024
@@ -46,6 +47,28 @@ class Cable:
             for end in ends:
                 end.transport.abort()
             self._ends -= ends
+
+
+class Cables:
+    """The way to several ports, pulled together: one cable to the switch they all hang on."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._cables = [Cable(port) for port in ports]
+
+    @property
+    def ports(self) -> list[int]:
+        """Where the near ends are."""
+        return [cable.port for cable in self._cables]
+
+    async def plug(self) -> None:
+        """As `Cable.plug`, each."""
+        for cable in self._cables:
+            await cable.plug()
+
+    async def pull(self) -> None:
+        """As `Cable.pull`, each."""
+        for cable in self._cables:
+            await cable.pull()
 
 
 class _Ended(Exception):

@@ -22,10 +22,10 @@ class CannotRun(Exception):
 
 
 class Plc:
-    """The simulated machine's OPC UA server."""
+    """The simulated machines: an OPC UA server and an energy meter."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, tags: Sequence[str]) -> None:
-        self._process, self.port, self.tags = process, port, tags
+    def __init__(self, process: asyncio.subprocess.Process, port: int, meter_port: int, tags: Sequence[str]) -> None:
+        self._process, self.port, self.meter_port, self.tags = process, port, meter_port, tags
         self._stopped = asyncio.Event()
 
     async def listen(self, made: Callable[[list[Any]], None]) -> None:
@@ -72,7 +72,7 @@ async def plc(log: Path) -> AsyncIterator[Plc]:
             said = {}
         if "port" not in said:
             raise CannotRun(f"the simulated PLC did not start:\n{_tail(log)}")
-        yield Plc(process, said["port"], said["tags"])
+        yield Plc(process, said["port"], said["meter_port"], said["tags"])
     finally:
         await _end(process, signal.SIGTERM, 1.0)
 

@@ -93,6 +93,8 @@ class Count:
                 self._repeats += 1
                 continue
             self._next[origin] = number + 1
+            if sample["time"] is None:
+                continue  # no reading: the gateway says that it has none, and why
             self._take(sample["tag"], _nanoseconds(sample["time"]), (sample["value"], int(sample["code"])))
 
     def balance(self) -> Balance:

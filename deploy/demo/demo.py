@@ -23,7 +23,7 @@ from typing import Any, Final
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from deploy.demo.acts import CALM, DRAIN_SECONDS, DRAINING, MENDED, Act, Trouble, acts, pace
-from deploy.demo.cable import Cable
+from deploy.demo.cable import Cables
 from deploy.demo.children import CannotRun, GatewayProcess, Plc, free_port, plc
 from deploy.demo.counting import Balance, Count
 from deploy.demo.page import serving
@@ -49,7 +49,7 @@ class Demo:
         self.host, self.port, self.open_browser = chosen.host, chosen.port, not chosen.no_browser
         self.folder = folder
         self.count = Count()
-        self.story = "Starting: the line's PLC, a broker, and the gateway between them."
+        self.story = "Starting: the line's PLC and energy meter, a broker, and the gateway between them."
         self.url = ""
         self.status: dict[str, Any] | None = None
         self.began: float | None = None
@@ -62,24 +62,24 @@ class Demo:
     async def run(self) -> Balance:
         """From the first value to the last; what was counted."""
         self.broker.received = self._received
-        print("demo: starting the line's PLC (an OPC UA server)", flush=True)
+        print("demo: starting the line's PLC (an OPC UA server) and its energy meter (Modbus)", flush=True)
         async with self.broker, plc(self.folder / "plc.log") as machine:
             self.mqtt_port = await self.broker.listen("127.0.0.1", 0)
-            cable = Cable(machine.port)
-            await cable.plug()
-            gateway = GatewayProcess(self._plant_file(cable.port), self.folder / "gateway.log")
+            cables = Cables((machine.port, machine.meter_port))
+            await cables.plug()
+            gateway = GatewayProcess(self._plant_file(*cables.ports), self.folder / "gateway.log")
             address = f"http://127.0.0.1:{self.http_port}"
             try:
                 async with serving(self.host, self.port, address, self._told) as self.url:
                     print("demo: starting the broker and the gateway", flush=True)
                     await gateway.start()
-                    await self._until_over(machine, cable, gateway, address)
+                    await self._until_over(machine, cables, gateway, address)
             finally:
-                await cable.pull()
+                await cables.pull()
                 await gateway.stop()
         return self.count.balance()
 
-    async def _until_over(self, machine: Plc, cable: Cable, gateway: GatewayProcess, address: str) -> None:
+    async def _until_over(self, machine: Plc, cables: Cables, gateway: GatewayProcess, address: str) -> None:
         self.starting = False
         async with asyncio.TaskGroup() as group:
             around = [
@@ -88,13 +88,13 @@ class Demo:
                 group.create_task(self._look(address)),
                 group.create_task(self._draw()),
             ]
-            telling = group.create_task(self._play(machine, cable, gateway))
+            telling = group.create_task(self._play(machine, cables, gateway))
             stopping = group.create_task(self.asked.wait())
             await asyncio.wait([telling, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in (*around, telling, stopping):
                 task.cancel()
 
-    async def _play(self, machine: Plc, cable: Cable, gateway: GatewayProcess) -> None:
+    async def _play(self, machine: Plc, cables: Cables, gateway: GatewayProcess) -> None:
         """The demo itself: wait until all is connected, then trouble after trouble, then the rest."""
         await self._until(lambda: self._all_live(len(machine.tags)))
         if self.open_browser and _has_browser():
@@ -109,7 +109,7 @@ class Demo:
                     break
             await self._tell_ahead(act)
             self.story = act.during
-            await self._make_trouble(act, cable, gateway)
+            await self._make_trouble(act, cables, gateway)
             self.story = MENDED
             await self._until(self._caught_up, _CATCH_UP_MOST)
             self.story = CALM
@@ -141,7 +141,7 @@ class Demo:
             self.story = f"{CALM} In {left:.0f} s {act.coming}." if left < 6 else CALM
             await asyncio.sleep(min(0.5, left))
 
-    async def _make_trouble(self, act: Act, cable: Cable, gateway: GatewayProcess) -> None:
+    async def _make_trouble(self, act: Act, cables: Cables, gateway: GatewayProcess) -> None:
         trouble = act.trouble
         if trouble is Trouble.DROPPED:
             self.broker.drop_connections()
@@ -152,12 +152,12 @@ class Demo:
         if trouble is Trouble.BOTH:
             await asyncio.sleep(act.lasts_seconds / 3)
         if trouble in (Trouble.CABLE, Trouble.BOTH):
-            await cable.pull()
+            await cables.pull()
         await asyncio.sleep(act.lasts_seconds)
         if trouble is Trouble.GATEWAY:
             await gateway.start()
         if trouble in (Trouble.CABLE, Trouble.BOTH):
-            await cable.plug()
+            await cables.plug()
         if trouble in (Trouble.BROKER, Trouble.BOTH):
             await self.broker.listen("127.0.0.1", self.mqtt_port)
 
@@ -219,9 +219,11 @@ class Demo:
         now = datetime.now(UTC).isoformat()
         return [("story", {"time": now, "text": self.story}), ("counted", {"rows": rows, "note": note})]
 
-    def _plant_file(self, plc_port: int) -> Path:
+    def _plant_file(self, plc_port: int, meter_port: int) -> Path:
         template = Template((Path(__file__).parent / "plant.yaml").read_text(encoding="utf-8"))
-        written = template.substitute(HTTP_PORT=self.http_port, PLC_PORT=plc_port, MQTT_PORT=self.mqtt_port)
+        written = template.substitute(
+            HTTP_PORT=self.http_port, PLC_PORT=plc_port, METER_PORT=meter_port, MQTT_PORT=self.mqtt_port
+        )
         plant_file = self.folder / "plant.yaml"
         plant_file.write_text(written, encoding="utf-8")
         return plant_file

@@ -1,9 +1,10 @@
-"""The line's PLC: an OPC UA server in a process of its own, which tells its parent every value it makes.
+"""The line's machines in a process of their own, which tells its parent every value they make: the PLC, an OPC UA
+server, and an energy meter, a Modbus slave.
 
-On standard output, a JSON object a line: first ``{"port": …, "tags": […]}``, then
+On standard output, a JSON object a line: first ``{"port": …, "meter_port": …, "tags": […]}``, then
 ``{"made": [[tag, ns, value, status], …]}``.
-On standard input: ``go`` begins making values, ``stop`` ends it (the server goes on serving); end of file ends the
-process.
+On standard input: ``go`` begins making values, ``stop`` ends it (the PLC goes on serving what it has; the meter, which
+would make a new value at every question, is off); end of file ends the process.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final
 
 from asyncua import Node, Server, ua
 
+from deploy.demo import meter
 from deploy.demo.machine import GOOD, TICK_SECONDS, Machine, Reading
 
 NAMESPACE: Final = "urn:plantgate:demo:line3"
@@ -45,12 +47,16 @@ async def serve() -> None:
         made.append((tag, time, reading, GOOD))
     async with server:
         assert server.bserver is not None
-        _say({"port": server.bserver.port, "tags": list(nodes)})
+        energy = meter.Meter(lambda made: _say({"made": made}))
+        meter_port = await energy.listen()
+        _say({"port": server.bserver.port, "meter_port": meter_port, "tags": [*nodes, *meter.TAGS]})
         _say({"made": made})
         commands = await _commands()
         while (command := await commands.readline()) != b"":
             if command == b"go\n":
                 await _make_values(server, machine, nodes, commands)
+                await energy.stop()
+                _say({"stopped": True})
 
 
 async def _nodes(server: Server, index: int, readings: dict[str, Reading]) -> dict[str, ua.NodeId]:
@@ -85,7 +91,6 @@ async def _make_values(
         _say({"made": made})
         due = max(due + TICK_SECONDS, loop.time() - 1.0)
         await asyncio.wait([stopping], timeout=max(0.0, due - loop.time()))
-    _say({"stopped": True})
     if stopping.result() == b"":
         raise SystemExit(0)
 

@@ -51,7 +51,7 @@ def test_the_demo_cuts_broker_and_plc_and_ends_with_nothing_missing() -> None:
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "The broker is off" in output
-    assert "The cable to the PLC is pulled" in output
+    assert "The cable to PLC and meter is pulled" in output
     found = re.search(
         r"balance: made ([\d,]+) = arrived ([\d,]+) \+ in gap records ([\d,]+) \+ not arrived 0\n", output
     )

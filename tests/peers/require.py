@@ -43,6 +43,8 @@ def find(name: str) -> Path:
     match name:
         case "node-opcua":
             return _node("node-opcua")
+        case "nodejs":
+            return _file(cache() / "nodejs" / "node", "scripts/peers installs it")
         case "sparkplug-node":
             return _node("sparkplug-client")
         case "mosquitto":
@@ -55,7 +57,7 @@ def find(name: str) -> Path:
             return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")
         case "modbus-slave":
             return _file(cache() / "modbus" / "modbus_slave", "scripts/peers builds it")
-        case "mbpoll" | "socat" | "java":
+        case "mbpoll" | "socat" | "java" | "curl" | "openssl":
             return _program(name)
         case "kafka":
             _program("java")

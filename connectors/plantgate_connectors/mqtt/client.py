@@ -19,10 +19,13 @@ be named, so the broker is told a limit this many times higher: a bound on what 
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes (retained) when we vanish."""
+    """What the broker publishes when we vanish."""
 
     topic: str
     payload: bytes
+    retain: bool = True
+    at_goodbye: bool = True
+    """Whether leaving in good order publishes it as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class Session:
         if settings.username is not None:
             paho.username_pw_set(settings.username, settings.password.reveal() if settings.password else None)
         if role.will is not None:
-            paho.will_set(role.will.topic, role.will.payload, qos=1, retain=True)
+            paho.will_set(role.will.topic, role.will.payload, qos=1, retain=role.will.retain)
         keep_alive = settings.keep_alive_seconds
         if settings.version is Version.V5:
             properties = connect_properties(settings, role)
@@ -150,11 +150,14 @@ class Session:
         raise self._ended
 
     async def close(self) -> None:
-        """Say goodbye, and let the broker hear it. A will is published all the same: we are leaving."""
+        """Say goodbye, and let the broker hear it. A will is published all the same: we are leaving.
+
+        Unless it says otherwise.
+        """
         self._closing = True
         if self._ended is None:
             self.resume()
-            if self._role.will is None:
+            if self._role.will is None or not self._role.will.at_goodbye:
                 self._paho.disconnect()
             elif self._settings.version is Version.V5:
                 self._paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, identifier=_WITH_WILL))

@@ -121,7 +121,7 @@ class Filler:
         """Wait until the items have reported once; a new item does so with the first message after it is made."""
         continuity = self._continuity
         loop = asyncio.get_running_loop()
-        patience = 2 * self._settings.publishing_interval_ms / 1000 + _FIRST_VALUES_SECONDS
+        patience = self._patience()
         deadline = loop.time() + patience
         seen: set[int] = set()
         while True:
@@ -135,12 +135,18 @@ class Filler:
             if not owed or loop.time() >= deadline or continuity.backlog.full:
                 return
             if self._inbox.creating or not continuity.subscriptions:
+                patience = self._patience()
                 deadline = loop.time() + patience  # items are still being asked for
             try:
                 async with asyncio.timeout(max(0.05, min(patience / 4, deadline - loop.time()))):
                     await self._inbox.mend.wait()
             except TimeoutError:
                 pass
+
+    def _patience(self) -> float:
+        """By the interval the server granted, which may be a hundred times what was asked."""
+        granted = (each.interval_seconds for each in self._continuity.subscriptions.values())
+        return 2 * max(self._settings.publishing_interval_ms / 1000, *granted, 0.0) + _FIRST_VALUES_SECONDS
 
     def _peek(self, gap: Interruption, seen: set[int]) -> None:
         wanted = set(gap.handles)

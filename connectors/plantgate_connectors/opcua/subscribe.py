@@ -30,6 +30,7 @@ async def subscribe(session: Session, settings: OpcUaSettings) -> Subscription:
     interval = float(made.RevisedPublishingInterval)
     keepalives, lifetimes = int(made.RevisedMaxKeepAliveCount), int(made.RevisedLifetimeCount)
     if interval > _STRETCHED * wanted:
+        _tell(session, wanted, interval)
         # Counts are in intervals: with longer ones the server would stay silent for as much longer.
         keepalives, lifetimes = await _count_anew(session, settings, made)
     return Subscription(
@@ -39,6 +40,18 @@ async def subscribe(session: Session, settings: OpcUaSettings) -> Subscription:
         interval / 1000 * max(1, lifetimes),
         heard=asyncio.get_running_loop().time(),
     )
+
+
+def _tell(session: Session, wanted: float, granted: float) -> None:
+    """Once in the life of the process; the counter goes on."""
+    standing = session.context.standing
+    if "publishing_slowed" not in standing.counters:
+        session.context.log.warning(
+            "the server publishes less often than asked; values arrive that much later, and queue_size must hold them",
+            asked_ms=wanted,
+            granted_ms=granted,
+        )
+    standing.count("publishing_slowed")
 
 
 async def _create(session: Session, settings: OpcUaSettings) -> ua.CreateSubscriptionResult:

@@ -31,14 +31,16 @@ def judge(
     store: Store,
     *,
     application_uri: str,
-    host: str,
+    host: str | None,
     pin: str | None,
     tolerate: Collection[Flaw],
     now: int,
+    peer: str = "server",
 ) -> None:
     """Return if the first certificate of `chain` may be trusted; raise `Refused` or `Unknown` otherwise.
 
-    `application_uri` is what the server calls itself, `host` what we dialled, `now` ns UTC.
+    `application_uri` is what the server calls itself, `host` what we dialled (None for a client, who dialled us),
+    `now` ns UTC, `peer` what messages call the other side.
     A pin replaces the trust list; the faults in `tolerate` are passed over.
     """
     leaf = chain[0]
@@ -47,15 +49,15 @@ def judge(
     path, explicit = _path(chain, store, pin)
     for authority in path[1:]:
         _strong(authority, f"the authority {_name(authority)}")
-        _valid(authority, moment, f"the authority {_name(authority)}")
+        _valid(authority, moment, f"the authority {_name(authority)}", peer)
     if Flaw.VALIDITY not in tolerate:
-        _valid(leaf, moment, "the certificate")
-    if not explicit:
+        _valid(leaf, moment, "the certificate", peer)
+    if not explicit and host is not None:
         _names_host(leaf, host)
     if Flaw.APPLICATION_URI not in tolerate:
         _names_application(leaf, application_uri)
     if Flaw.KEY_USAGE not in tolerate:
-        _meant_for_servers(leaf)
+        _meant_for(leaf, peer)
     _not_revoked(path, store, moment)
 
 
@@ -127,13 +129,13 @@ def _strong(certificate: x509.Certificate, who: str) -> None:
         )
 
 
-def _valid(certificate: x509.Certificate, moment: datetime, who: str) -> None:
+def _valid(certificate: x509.Certificate, moment: datetime, who: str, peer: str) -> None:
     if certificate.not_valid_after_utc < moment:
-        raise Refused(f"{who} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; renew it at the server")
+        raise Refused(f"{who} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; renew it at the {peer}")
     if certificate.not_valid_before_utc > moment:
         raise Refused(
             f"{who} is valid only from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC;"
-            " one of the clocks, the server's or this machine's, is wrong"
+            f" one of the clocks, the {peer}'s or this machine's, is wrong"
         )
 
 
@@ -165,7 +167,7 @@ def _alternative_names(leaf: x509.Certificate) -> x509.SubjectAlternativeName:
         return x509.SubjectAlternativeName([])
 
 
-def _meant_for_servers(leaf: x509.Certificate) -> None:
+def _meant_for(leaf: x509.Certificate, peer: str) -> None:
     try:
         constraints = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
@@ -176,7 +178,7 @@ def _meant_for_servers(leaf: x509.Certificate) -> None:
         usage = None
     self_signed = leaf.issuer == leaf.subject
     if constraints is not None and constraints.ca and (not self_signed or (usage is not None and usage.crl_sign)):
-        raise Refused("it is an authority's certificate, not a server's")
+        raise Refused(f"it is an authority's certificate, not a {peer}'s")
     if usage is not None and not (usage.digital_signature and usage.key_encipherment):
         raise Refused("its key usage does not allow signing and encryption")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from plantgate.observe.logging import NEWS_MOST, News
@@ -23,6 +25,7 @@ from plantgate.sdk.porter import Limits, Porter, is_loopback, names_this_machine
 VIEWERS_MOST: Final = 16
 """Live views open at once; one more gets 503, so that a forgotten wall of browsers cannot slow the gateway."""
 
+_LOG: Final = logging.getLogger("plantgate.api")
 LIMITS: Final = Limits(connections_max=256, per_peer_max=64, head_seconds=5.0, unread_seconds=20.0)
 """What clients may take; aiohttp has no such limits of its own."""
 
@@ -50,7 +53,7 @@ async def serving(seen: Seen, door: socket.socket) -> AsyncIterator[tuple[str, i
     bound = door.getsockname()
     porter = Porter(lambda: _protocol(runner), LIMITS)
     application = _application(seen, _guarded(porter, local=is_loopback(bound[0])))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
+    runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0, keepalive_timeout=15.0)
     await runner.setup()
     try:
         listening = await asyncio.get_running_loop().create_server(porter, sock=door)
@@ -61,6 +64,15 @@ async def serving(seen: Seen, door: socket.socket) -> AsyncIterator[tuple[str, i
     finally:
         await runner.cleanup()
         porter.turn_out()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line is about a fault of ours: aiohttp writes a traceback for all that a stranger sends wrong, too."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_LOG.addFilter(_is_ours)
 
 
 def _protocol(runner: web.AppRunner) -> asyncio.BaseProtocol:

@@ -18,12 +18,13 @@ from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from plantgate.testing.mqtt_connection import Connection
-from plantgate.testing.mqtt_fields import Malformed, Property, PropertyValue, Reason
+from plantgate.testing.mqtt_fields import NO_ANSWER, Malformed, Property, PropertyValue, Reason
 from plantgate.testing.mqtt_packets import Connect, Message, Subscription
 from plantgate.testing.mqtt_sessions import NEVER, Memory, Session, for_subscriber, valid_filter
 
 Answer: TypeAlias = int | None
-"""A reason code for the acknowledgement; None: take the message, then break the connection without a reply."""
+"""A reason code for the acknowledgement; None: take the message, then break the connection without a reply; `NO_ANSWER`:
+take nothing and say nothing, as a broker does that cannot store."""
 
 
 GOODBYE_SECONDS: Final = 2.0
@@ -184,6 +185,8 @@ class Broker:
         answer = Reason.SUCCESS if self.answer is None else self.answer(message)
         if answer is not None and answer >= Reason.UNSPECIFIED_ERROR:
             self.counters["refused"] += 1
+            return answer
+        if answer == NO_ANSWER:
             return answer
         self.counters["received"] += 1
         self.counters["received_bytes"] += len(message.payload)

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from plantgate.testing import mqtt_packets as packets
-from plantgate.testing.mqtt_fields import V5, V311, Kind, Malformed, Properties, Property, Reason
+from plantgate.testing.mqtt_fields import NO_ANSWER, V5, V311, Kind, Malformed, Properties, Property, Reason
 from plantgate.testing.mqtt_packets import Message
 from plantgate.testing.mqtt_sessions import Session
 
@@ -164,6 +164,8 @@ class Connection:
             self._writer.write(packets.write_reply(self._version, Kind.PUBREC, identifier))
             return True
         code = self._broker.take(message)
+        if code == NO_ANSWER:
+            return True
         if code is None or (code >= Reason.UNSPECIFIED_ERROR and (self._version == V311 or message.qos == 0)):
             self.abort()
             return False

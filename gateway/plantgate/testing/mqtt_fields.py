@@ -12,6 +12,10 @@ V311: Final = 4
 V5: Final = 5
 
 
+NO_ANSWER: Final = -1
+"""In place of a reason code: the message is not taken, and nothing is said of it."""
+
+
 class Kind(IntEnum):
     """Control packet types (2.1.2)."""
 

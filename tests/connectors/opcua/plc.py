@@ -30,6 +30,8 @@ class Plc:
         self.items_per_call_max: int | None = None
         self.items_per_subscription_max: int | None = None
         self.takes_filters = True
+        self.publishing_ms_least: float | None = None
+        """What a subscription is revised to that asks for a shorter interval."""
         self.calls: list[int] = []
         """How many items each call to create some asked for."""
 
@@ -150,9 +152,31 @@ class Plc:
 
     def _refuse_on_command(self, server: Server) -> None:
         service = server.iserver.subscription_service
+        service.create_subscription = self._revised(service.create_subscription)
+        service.modify_subscription = self._modified(service)
         service.create_monitored_items = self._limited(service, service.create_monitored_items)
         for name in ("create_subscription", "create_monitored_items", "transfer_subscriptions", "republish", "publish"):
             setattr(service, name, self._guarded(name, getattr(service, name)))
+
+    def _revised(self, create: Any) -> Any:
+        def create_revised(params: Any, *arguments: Any, **named: Any) -> Any:
+            least = self.publishing_ms_least or 0.0
+            params.RequestedPublishingInterval = max(params.RequestedPublishingInterval, least)
+            return create(params, *arguments, **named)
+
+        return create_revised
+
+    def _modified(self, service: Any) -> Any:
+        """asyncua's own answers what there is and changes nothing."""
+
+        def modify(params: Any) -> Any:
+            if params.SubscriptionId in service.subscriptions:
+                granted = service.subscriptions[params.SubscriptionId].data
+                granted.RevisedMaxKeepAliveCount = params.RequestedMaxKeepAliveCount
+                granted.RevisedLifetimeCount = params.RequestedLifetimeCount
+            return type(service).modify_subscription(service, params)
+
+        return modify
 
     def _limited(self, service: Any, create: Any) -> Any:
         async def create_within_limits(params: Any) -> Any:

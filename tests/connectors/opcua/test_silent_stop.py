@@ -9,6 +9,7 @@ import pytest
 from asyncua import ua
 
 from plantgate.sdk import Sample
+from plantgate.testing.context import RecordedLog
 from plantgate.testing.simloop import STARTS_AT, running
 from tests.connectors.opcua.follower import Follower, following
 from tests.connectors.opcua.plc import HOST, NAMESPACE, Plc, plc
@@ -123,6 +124,49 @@ async def test_a_session_timeout_of_one_second_is_kept(tmp_path: Path) -> None:
             await asyncio.sleep(600)
             await all_flow(device, seen, 2)
             assert seen.sessions == 1
+
+
+async def test_a_publishing_interval_of_a_minute_where_a_tenth_of_a_second_was_asked_is_said_and_lived_with(
+    tmp_path: Path,
+) -> None:
+    async with plc(TAGS) as device:
+        device.publishing_ms_least = 60_000.0
+        async with following(watched(), tmp_path) as seen:
+            for number in range(1, 4):
+                await all_flow(device, seen, number)
+            [subscription] = device.subscriptions.values()
+            assert subscription.data.RevisedMaxKeepAliveCount == 1, "silent no longer than one of its intervals"
+            assert subscription.data.RevisedLifetimeCount == 60, "an hour, counted in minutes"
+            await asyncio.sleep(3600)
+            await all_flow(device, seen, 4)
+            assert list(device.subscriptions.values()) == [subscription], "an hour without news is no silence"
+            standing = seen.context.standing
+            assert seen.sessions == 1
+            assert "silent_subscriptions" not in standing.counters
+            assert standing.counters["publishing_slowed"] == 1
+            assert seen.gaps == []
+            log = seen.context.log
+            assert isinstance(log, RecordedLog)
+            [facts] = [facts for _, event, facts in log.lines if "less often than asked" in event]
+            assert facts == {"asked_ms": 100.0, "granted_ms": 60_000.0}
+            device.mute_subscriptions()
+            await asyncio.sleep(600)
+            assert standing.counters["silent_subscriptions"] == 1, "and one that does fall silent is noticed"
+            await all_flow(device, seen, 5)
+
+
+async def test_published_once_a_minute_a_gap_waits_for_the_first_value_and_so_knows_its_end(tmp_path: Path) -> None:
+    async with plc(TAGS) as device:
+        device.publishing_ms_least = 60_000.0
+        async with following(watched(), tmp_path) as seen:
+            await all_flow(device, seen, 1)
+            device.refuse("transfer_subscriptions", ua.StatusCodes.BadServiceUnsupported)
+            await device.end_sessions()
+            await all_flow(device, seen, 2)
+            assert seen.sessions == 2
+            [gap] = seen.gaps
+            assert set(gap.tags) == set(TAGS)
+            assert (gap.since, gap.until) == (STARTS_AT + 1_000_000, STARTS_AT + 2_000_000)
 
 
 async def test_a_subscription_the_server_forgot_without_a_word_is_made_again(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """What a hostile client of the gateway's own server meets: raw bytes, in simulated time where time matters."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 
 from plantgate.api.server import LIMITS, Seen, serving
 from plantgate.observe.logging import News
@@ -86,6 +88,18 @@ def test_connections_beyond_the_cap_are_refused_and_those_of_others_are_served()
                 closing.close()
 
     asyncio.run(main())
+
+
+def test_a_strangers_nonsense_is_answered_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with served() as port:
+            for raw in (b"\x16\x03\x01nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /\x1b[2J HTTP/1.1\r\n\r\n"):
+                assert (await ask(port, raw)).split(b" ")[1] == b"400"
+
+    asyncio.run(main())
+    assert not caplog.records
+    logging.getLogger("plantgate.api").exception("ours", exc_info=RuntimeError())
+    assert len(caplog.records) == 1
 
 
 class Silent(asyncio.Protocol):
@@ -178,3 +192,25 @@ def test_an_ipv6_customer_is_one_peer_with_all_its_addresses(host: str, peer: st
 @pytest.mark.parametrize("host", ["", ":80", "[::1", "localhost:80:80", "1", "0x7f.1", "::1:80", "127.0.0.1 evil"])
 def test_a_host_that_is_none_names_nobody(host: str) -> None:
     assert not names_this_machine(host)
+
+
+@pytest.mark.simulated(seeds=1)
+async def test_without_a_porter_aiohttp_lets_a_head_trickle_for_as_long_as_an_idle_connection() -> None:
+    """The mutation: what aiohttp itself has is one timer for idle connections and for heads, an hour by default."""
+
+    async def handler(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response()
+
+    server = web.Server(handler, access_log=None)
+    door = await asyncio.get_running_loop().create_server(server, "gate", 80)
+    reader, writer = await asyncio.open_connection("gate", 80)
+    writer.write(b"GET / HTTP/1.1\r\nHost: gate\r\nX: ")
+    for _ in range(300):
+        writer.write(b"x")
+        await asyncio.sleep(10.0)
+    assert len(server.connections) == 1
+    writer.write(b"\r\n\r\n")
+    assert (await reader.readline()) == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+    door.close()
+    await server.shutdown(1.0)

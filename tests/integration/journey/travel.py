@@ -31,8 +31,8 @@ cells:
   machines: { connections: transformer, stall_seconds: 2 }
   office: { connections: broker, stall_seconds: 2 }
 """
-_SLOW_TOLD_SECONDS: Final = 62.0
-"""Polls left out by slowness are named once a minute."""
+_SLOW_TOLD_SECONDS: Final = 12.0
+"""Polls left out by slowness are named every ten seconds."""
 
 
 async def travel(

@@ -1,0 +1,70 @@
+"""One round of questions to one device, and what came of each."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from plantgate_connectors.modbus.pdu import Answer, Read, Refused, Silent
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a device wants to be asked."""
+
+    timeout_seconds: float = 1.0
+    pause_seconds: float = 0.0
+    in_flight_max: int = 1
+
+
+class Ask:
+    """A question on its way; `index` is its place in the exchange, or `CANARY`."""
+
+    __slots__ = ("deadline", "exchange", "index", "odd", "read", "refused")
+
+    def __init__(self, exchange: "Exchange", index: int, read: Read) -> None:
+        self.exchange = exchange
+        self.index = index
+        self.read = read
+        self.deadline = 0.0
+        self.odd = ""
+        """What came meanwhile and was no answer to it, in words."""
+        self.refused: Refused | None = None
+        """A refusal that came while this was a canary."""
+
+
+CANARY = -1
+"""Index of a question whose answer nobody wants: it shows that the line is in step again."""
+
+
+class Exchange:
+    """The questions, in order; `done` is set when each has an answer or a reason why there is none."""
+
+    def __init__(self, unit: int, reads: Sequence[Read], patience: Patience) -> None:
+        self.unit = unit
+        self.patience = patience
+        self.answers: list[Answer] = [_UNASKED] * len(reads)
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.unsent = deque(Ask(self, index, read) for index, read in enumerate(reads))
+        self.in_flight = 0
+        self._left = len(reads)
+
+    @property
+    def may_send(self) -> bool:
+        """Another question may go out now."""
+        return bool(self.unsent) and self.in_flight < self.patience.in_flight_max and not self.done.done()
+
+    def settle(self, index: int, answer: Answer) -> None:
+        """What came of one question."""
+        self.answers[index] = answer
+        self._left -= 1
+        if self._left == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def give_up(self, why: Silent) -> None:
+        """What was not asked yet will not be: who does not answer one question would not answer the next."""
+        while self.unsent:
+            self.settle(self.unsent.popleft().index, Silent(why.reason, why.line, asked=False))
+
+
+_UNASKED = Silent("not asked")
