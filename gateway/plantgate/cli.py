@@ -19,7 +19,7 @@ from plantgate.config.place import spell
 from plantgate.config.plan import Changes, Difference, Written, compare, document
 from plantgate.config.problems import PlantFileError, Problem, file_name, nearest
 from plantgate.registry import Installed, registry
-from plantgate.terminal import audit
+from plantgate.terminal import audit, kit
 from plantgate.terminal.inquiry import NoAnswer, address_of, ask, status_text
 from plantgate.terminal.tables import table
 
@@ -284,6 +284,8 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "audit": (audit.run, "read and judge a published audit log, offline"),
     "list": (_list, "list the connectors and other plugins that are installed"),
     "schema": (_schema, "print the JSON Schema of plant files, for editors"),
+    "new": (kit.new, "make the package of a new connector, with tests that pass"),
+    "check-plugin": (kit.check_plugin, "say how good an installed connector is, and what is missing"),
     "docs": (_docs, "bring the settings tables in the documentation up to date"),
     "version": (_version, "print the version"),
 }
@@ -302,6 +304,8 @@ def _parser() -> argparse.ArgumentParser:
         parsers[name] = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         parsers[name].set_defaults(command=command)
     audit.arguments(parsers["audit"])
+    kit.new_arguments(parsers["new"])
+    kit.check_arguments(parsers["check-plugin"])
     for name in ("run", "plan"):
         parsers[name].add_argument("plant", nargs="?", type=Path, default=_DEFAULT, help="plant file (plant.yaml)")
     parsers["run"].add_argument(

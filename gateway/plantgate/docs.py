@@ -31,7 +31,7 @@ _REFERENCE: Final = _Probe.model_json_schema()["properties"]["secret"]["pattern"
 def pages(plugins: Registry, folder: Path) -> Iterator[tuple[Path, str]]:
     """The pages that have a settings table, each with the table it should have.
 
-    These are the README beside every installed connector, and ``docs/plant-file.md`` below `folder`.
+    These are the README beside every installed connector or above it, and ``docs/plant-file.md`` below `folder`.
     """
     for name in plugins.names(Kind.CONNECTOR):
         try:
@@ -39,10 +39,16 @@ def pages(plugins: Registry, folder: Path) -> Iterator[tuple[Path, str]]:
         except Unusable:
             continue
         source = getattr(sys.modules[connector.__module__], "__file__", None)
-        if source and (page := Path(source).parent / "README.md").exists():
-            yield page, tables(connector.Settings)
+        for home in (Path(source).parent, Path(source).parent.parent) if source else ():
+            if BEGIN in _read(page := home / "README.md"):
+                yield page, tables(connector.Settings)
+                break
     if (page := folder / "docs" / "plant-file.md").exists():
         yield page, tables(PlantSettings)
+
+
+def _read(page: Path) -> str:
+    return page.read_text(encoding="utf-8") if page.exists() else ""
 
 
 def refresh(wanted: Iterable[tuple[Path, str]], *, write: bool) -> list[Path]:

@@ -130,7 +130,7 @@ def test_a_plant_file_that_is_not_there_is_exit_code_2(capsys: pytest.CaptureFix
     ("written", "said"),
     [
         ("chekc", "no command `chekc`; did you mean `plantgate check`?"),
-        ("frobnicate", "no command `frobnicate`; there are run, check, plan, status, audit, list, schema, docs, version"),
+        ("frobnicate", "no command `frobnicate`; there are run, check, plan, status, audit, list, schema, new, check-plugin, docs, version"),
     ],
 )
 def test_an_unknown_command_gets_a_suggestion(written: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.journey.ledger import Arrived, Rows, Verdict, judge
+from tests.integration.journey.ledger import Arrived, Promise, Rows, Verdict, judge
 from tests.integration.journey.plan import SHORT, Plug, pulls
 from tests.integration.journey.travel import travel
 from tests.peers.require import require
@@ -34,10 +34,13 @@ def gap(lost: int | None, since: int, until: int, cause: str = "session lost") -
     }
 
 
+POLLED = Promise(fetched=False)
+
+
 def verdict(
-    samples: list[dict[str, Any]], gaps: list[dict[str, Any]] | None = None, *, repeats: bool = True
+    samples: list[dict[str, Any]], gaps: list[dict[str, Any]] | None = None, promise: Promise | None = None
 ) -> Verdict:
-    return judge(Rows(NAMES, ROWS), "ett/", Arrived(samples, gaps or []), repeats=repeats)
+    return judge(Rows(NAMES, ROWS), "ett/", Arrived(samples, gaps or []), promise or Promise())
 
 
 def test_the_judge_passes_what_is_whole() -> None:
@@ -50,6 +53,23 @@ def test_the_judge_drops_repeats_by_their_number() -> None:
     seen = verdict([message(0, 0, 1), message(0, 0, 1), message(2, 1, 2, 3)])
     assert seen.fine
     assert (seen.repeats, seen.again) == (6, 0)
+
+
+def test_the_judge_holds_an_end_to_its_promise_that_a_number_is_there_once() -> None:
+    promise = Promise(once=True)
+    assert verdict([message(0, 0, 1, 2, 3)], promise=promise).fine
+    seen = verdict([message(0, 0, 1), message(0, 0), message(4, 2, 3)], promise=promise)
+    assert (seen.repeats, seen.unexplained) == (2, 2)
+    assert "there twice: number 0 of box" in seen.surprises[0]
+    assert not verdict([message(0, 0, 1), message(3, 1, 2), message(7, 3)], promise=promise).fine
+
+
+def test_the_judge_sees_content_that_came_again_under_another_number_where_nothing_was_pulled() -> None:
+    samples = [message(0, 0, 1), message(4, 1, 2, 3)]
+    seen = verdict(samples)
+    assert seen.fine
+    assert seen.again == 2
+    assert verdict(samples, promise=Promise(anew=False)).unexplained == 2
 
 
 def test_the_judge_sees_a_number_that_never_came() -> None:
@@ -81,11 +101,27 @@ def test_the_judge_sees_a_changed_value() -> None:
 
 def test_where_polls_are_counted_the_judge_wants_each_missing_row_inside_a_named_stretch() -> None:
     samples = [message(0, 0), message(2, 3)]
-    assert verdict(samples, repeats=False).unexplained == 4
-    assert verdict(samples, [gap(90, 0, 3)], repeats=False).fine
-    assert verdict(samples, [gap(None, 0, 3)], repeats=False).fine
-    assert verdict(samples, [gap(90, 0, 1)], repeats=False).unexplained == 2
-    assert verdict(samples, [gap(0, 0, 3)], repeats=False).unexplained == 4, "a record that says nothing was lost"
+    assert verdict(samples, promise=POLLED).unexplained == 4
+    assert verdict(samples, [gap(90, 0, 3)], POLLED).fine
+    assert verdict(samples, [gap(None, 0, 3)], POLLED).fine
+    assert verdict(samples, [gap(90, 0, 1)], POLLED).unexplained == 2
+    assert verdict(samples, [gap(0, 0, 3)], POLLED).unexplained == 4, "a record that says nothing was lost"
+
+
+def test_where_polls_are_counted_no_more_rows_are_missing_than_polls() -> None:
+    samples = [message(0, 0), message(2, 3)]
+    assert verdict(samples, [gap(4, 0, 3)], POLLED).fine, "two polls of two tags, two rows"
+    assert verdict(samples, [gap(2, 0, 3)], POLLED).unexplained == 2, "one poll can have missed one row"
+    assert verdict(samples, [gap(2, 0, 3), gap(None, 0, 3)], POLLED).fine, "another record names them as well"
+
+
+def test_where_polls_are_counted_nothing_arrives_from_inside_a_stretch_without_answers() -> None:
+    whole = [message(0, 0, 1, 2, 3)]
+    assert verdict(whole, [gap(90, 0, 1)], POLLED).fine, "a moment without answers that cost no row"
+    assert verdict(whole, [gap(90, 0, 3)], POLLED).unexplained == 4
+    assert verdict(whole, [gap(90, 0, 3, "polled slower than asked")], POLLED).fine, "one poll here, one there"
+    assert verdict(whole, [gap(None, 0, 3) | {"since": None}], POLLED).unexplained == 6, "no record covers everything"
+    assert not verdict(whole, [gap(None, 0, 3) | {"until": None}], POLLED).fine
 
 
 def test_a_plan_pulls_every_plug_the_promised_number_of_times() -> None:

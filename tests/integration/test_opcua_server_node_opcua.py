@@ -20,7 +20,7 @@ from tests.connectors.opcua_server.serving import (
     trust,
     trusted_client,
 )
-from tests.peers.certificates import Issued
+from tests.peers.certificates import Issued, self_signed
 from tests.peers.child import PeerError
 from tests.peers.opcua_client import ClientSettings, NodeOpcuaClient, node_opcua_client
 from tests.peers.require import require
@@ -85,7 +85,19 @@ def test_three_thousand_tags_in_one_folder_are_browsed_in_pages(tmp_path: Path) 
 
 
 def test_values_of_every_kind_arrive_as_they_are(tmp_path: Path) -> None:
-    values: list[Value] = [True, -7, 2**63, 1.5, "Grüße", "", [1, 2, 3], [1.5, 2], ["a", "b"], [True, False], b"\x00\xff"]
+    values: list[Value] = [
+        True,
+        -7,
+        2**63,
+        1.5,
+        "Grüße",
+        "",
+        [1, 2, 3],
+        [1.5, 2],
+        ["a", "b"],
+        [True, False],
+        b"\x00\xff",
+    ]
     types = [
         "Boolean",
         "Int64",
@@ -332,6 +344,29 @@ def test_an_unknown_certificate_is_parked_and_let_in_once_it_is_trusted(tmp_path
             assert [each.value for each in await accepted.read(TEMPERATURE)] == [61.5]
 
     against(tmp_path, use, with_password(tmp_path), user="hmi", password="let me in", **identified(issued))
+
+
+def test_a_user_logs_in_with_a_certificate_once_it_is_trusted(tmp_path: Path) -> None:
+    issued = trusted_client(tmp_path)
+    (tmp_path / "user").mkdir()
+    user = self_signed(tmp_path / "user", "fitter", "urn:fitter")
+
+    async def use(server: Served, peer: NodeOpcuaClient) -> None:
+        await server.show(*numbers("line3/press1/temperature", [61.5]))
+        with pytest.raises(PeerError, match="BadIdentityTokenRejected"):
+            await peer.connect()
+        trust(tmp_path, user.certificate, "users/trusted")
+        again = ClientSettings(
+            url=server.url, user_certificate=user.certificate, user_key=user.key, **identified(issued)
+        )
+        async with node_opcua_client(again) as accepted:
+            await accepted.connect()
+            assert [each.value for each in await accepted.read(TEMPERATURE)] == [61.5]
+
+    against(
+        tmp_path, use, {"login": {"certificates": True}}, user_certificate=user.certificate, user_key=user.key,
+        **identified(issued),
+    )  # fmt: skip
 
 
 def test_keys_renewed_every_few_seconds_lose_no_value(tmp_path: Path) -> None:

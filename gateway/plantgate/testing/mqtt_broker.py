@@ -23,8 +23,8 @@ from plantgate.testing.mqtt_packets import Connect, Message, Subscription
 from plantgate.testing.mqtt_sessions import NEVER, Memory, Session, for_subscriber, valid_filter
 
 Answer: TypeAlias = int | None
-"""A reason code for the acknowledgement; None: take the message, then break the connection without a reply; `NO_ANSWER`:
-take nothing and say nothing, as a broker does that cannot store."""
+"""A reason code for the acknowledgement; None: take the message, then break the connection without a reply;
+`NO_ANSWER`: take nothing and say nothing, as a broker that cannot store."""
 
 
 GOODBYE_SECONDS: Final = 2.0

@@ -18,6 +18,9 @@ from tests.peers.sparkplug_recording import Recording
 class End(Protocol):
     """One of the places a row can arrive at."""
 
+    once: bool
+    """Whether each sample is there once, as the connector's README promises; else a repeat has its old number."""
+
     def connection(self) -> str:
         """The connection `broker` of the plant file."""
         ...
@@ -47,6 +50,8 @@ MQTT: Final = """\
 @dataclass
 class MqttEnd:
     """Mosquitto, and a client of its own that writes down what comes."""
+
+    once = False
 
     broker: Mosquitto
     recorded: Recorder
@@ -91,6 +96,8 @@ SPARKPLUG: Final = """\
 class SparkplugEnd:
     """Mosquitto again; the messages are Sparkplug's, read back by protobuf."""
 
+    once = False
+
     broker: Mosquitto
     recorded: Recorder
 
@@ -111,7 +118,8 @@ class SparkplugEnd:
             for row in recording.take(message.topic, message.payload):
                 sample = {"tag": row.tag, "value": row.value, "code": row.code, "time": iso(row.time)}
                 samples.append({"origin": row.origin, "position": row.number, "samples": [sample]})
-        return Arrived(samples, list(recording.gaps))
+        births = f"{recording.births} births, {recording.deaths} deaths"
+        return Arrived(samples, list(recording.gaps), [births, *recording.objections[:20]])
 
 
 @asynccontextmanager
@@ -136,6 +144,8 @@ KAFKA: Final = """\
 @dataclass
 class KafkaEnd:
     """Apache Kafka; the topic itself is what has arrived."""
+
+    once = True
 
     broker: Kafka
 

@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.integration.journey.stretches import Faults, stretch, unexplained, whole
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -24,6 +26,8 @@ class Arrived:
     samples: list[dict[str, Any]]
     """``{"origin", "position", "samples": [{"tag", "value", "code", "time"}, …]}``."""
     gaps: list[dict[str, Any]]
+    remarks: list[str] = field(default_factory=list)
+    """What a careful reader of the protocol would object to; for people."""
 
 
 def rows_of(file: Path, count: int | None, *, scale: int | None = None) -> Rows:
@@ -41,6 +45,20 @@ def rows_of(file: Path, count: int | None, *, scale: int | None = None) -> Rows:
     return Rows(names, rows)
 
 
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What origin and end promise together, and are held to."""
+
+    fetched: bool = True
+    """What was missed can be fetched later, so that every row must arrive. If not, polls are counted, and each row that
+    nobody polled must lie in a stretch that a gap record names."""
+    once: bool = False
+    """A number is at the end once, whatever was pulled."""
+    anew: bool = True
+    """A sample may come again under another number: a poll finds nothing new, and a SIGKILL can keep from being told
+    that it was taken."""
+
+
 @dataclass(slots=True)
 class Verdict:
     """The closing line of a journey, and what stands behind it."""
@@ -53,7 +71,8 @@ class Verdict:
     out_of_order: int = 0
     """First arrivals that came after a later sample of their tag."""
     unexplained: int = 0
-    """Samples that are missing without a gap record whose count matches, or that arrived and were never sent."""
+    """Samples that are missing without a gap record that matches, that arrived and were never sent, or that came more
+    often than promised."""
     repeats: int = 0
     """Samples that came more than once with the same number: allowed, and dropped by their number."""
     again: int = 0
@@ -81,48 +100,50 @@ class _Tag:
     arrived: dict[str, float] = field(default_factory=dict)
     latest: str = ""
     named_lost: int = 0
-    named: set[str] = field(default_factory=set)
-    """Times of rows inside a stretch that a gap record names."""
 
 
-def judge(rows: Rows, prefix: str, arrived: Arrived, *, repeats: bool = True) -> Verdict:
-    """Compare what was sent with what arrived; knows nothing of the gateway.
-
-    Where the origin `repeats` what was missed, gap records count rows, and the counts must match. Where it does not
-    (Modbus), they count polls, of which a row may have had one or ten: then each missing row must lie inside a stretch
-    that a record names.
-    """
+def judge(rows: Rows, prefix: str, arrived: Arrived, promise: Promise) -> Verdict:
+    """Compare what was sent with what arrived; knows nothing of the gateway."""
     verdict = Verdict(rows=len(rows.sent))
     tags = {
         f"{prefix}{name}": _Tag({time: values[at] for time, values in rows.sent}) for at, name in enumerate(rows.names)
     }
     numbered: dict[str, list[tuple[int, int]]] = {}
     for message in arrived.samples:
-        _take(message, tags, numbered, verdict)
+        _take(message, tags, numbered, verdict, promise)
     dropped = 0
     for gap in arrived.gaps:
         verdict.gaps.append(
             f"{gap['cause']}: {len(gap['tags'])} tags, lost {gap['lost']}, recovered {gap['recovered']}"
         )
-        if gap["cause"].startswith("outbox") and repeats:
+        if gap["cause"].startswith("outbox") and promise.fetched:
             dropped += gap["lost"] or 0
-        _name_lost(gap, tags, counted=repeats)
+        if promise.fetched:
+            _name_lost(gap, tags)
     holes = sum(_holes(spans) for spans in numbered.values())
     verdict.lost = max(0, holes - dropped)
     for name, tag in tags.items():
         missing = tag.sent.keys() - tag.arrived.keys()
-        wrong = abs(len(missing) - tag.named_lost) if repeats else len(missing - tag.named)
-        if wrong:
-            verdict.unexplained += wrong
-            named = f"{tag.named_lost} named in gap records" if repeats else f"{wrong} outside of every gap record"
-            verdict.surprises.append(f"{name}: {len(missing)} missing, {named}; first {min(missing, default='none')}")
+        if not promise.fetched:
+            faults = unexplained(name, list(tag.sent), tag.arrived.keys(), arrived.gaps)
+        elif wrong := abs(len(missing) - tag.named_lost):
+            first = min(missing, default="none")
+            faults = Faults(wrong, [f"{len(missing)} missing, {tag.named_lost} named in gap records; first {first}"])
+        else:
+            faults = Faults()
+        verdict.unexplained += faults.rows
+        verdict.surprises += [f"{name}: {reason}" for reason in faults.reasons]
     every = list(tags.values())
     verdict.delivered = sum(all(time in tag.arrived for tag in every) for time, _ in rows.sent)
     return verdict
 
 
 def _take(
-    message: dict[str, Any], tags: dict[str, _Tag], numbered: dict[str, list[tuple[int, int]]], verdict: Verdict
+    message: dict[str, Any],
+    tags: dict[str, _Tag],
+    numbered: dict[str, list[tuple[int, int]]],
+    verdict: Verdict,
+    promise: Promise,
 ) -> None:
     origin, position, samples = message["origin"], message["position"], message["samples"]
     assert isinstance(origin, str)
@@ -131,8 +152,11 @@ def _take(
     for at, sample in enumerate(samples):
         if _contains(seen, position + at):
             verdict.repeats += 1
+            if promise.once:
+                verdict.unexplained += 1
+                verdict.surprises.append(f"there twice: number {position + at} of {origin}, {sample}")
             continue
-        tag, time, value = tags.get(sample["tag"]), _whole(sample["time"]), sample["value"]
+        tag, time, value = tags.get(sample["tag"]), whole(sample["time"]), sample["value"]
         if tag is None or time not in tag.sent:
             if sample["code"] >> 30 == 0 and time is not None and tag is not None and time >= next(iter(tag.sent)):
                 verdict.unexplained += 1
@@ -144,6 +168,9 @@ def _take(
             continue
         if time in tag.arrived:
             verdict.again += 1
+            if not promise.anew:
+                verdict.unexplained += 1
+                verdict.surprises.append(f"again under another number, {position + at} of {origin}: {sample}")
             continue
         if time < tag.latest:
             verdict.out_of_order += 1
@@ -153,33 +180,20 @@ def _take(
     _add(seen, position, position + len(samples))
 
 
-def _name_lost(gap: dict[str, Any], tags: dict[str, _Tag], *, counted: bool) -> None:
+def _name_lost(gap: dict[str, Any], tags: dict[str, _Tag]) -> None:
     """Charge a gap's losses to its tags: evenly, as every tag of a row is set at once."""
     concerned, lost = gap["tags"], gap["lost"]
     assert isinstance(concerned, list)
     ours = [tags[name] for name in concerned if name in tags]
     if not ours:
         return
-    if isinstance(lost, int) and counted:
+    if isinstance(lost, int):
         for tag in ours:
             tag.named_lost += lost // len(ours)
         return
     for tag in ours:
-        times = list(tag.sent)
-        since, until = _whole(gap["since"]), _whole(gap["until"])
-        first = bisect_right(times, since) if isinstance(since, str) else 0
-        last = bisect_right(times, until) if isinstance(until, str) else len(times)
-        inside = times[first:last] if lost != 0 else []
-        tag.named.update(inside)
+        inside = stretch(gap, list(tag.sent))
         tag.named_lost += sum(time not in tag.arrived for time in inside)
-
-
-def _whole(time: object) -> str | None:
-    """A time as the file has it, without a fraction of zeros."""
-    if not isinstance(time, str):
-        return None
-    seconds, dot, fraction = time.removesuffix("Z").partition(".")
-    return f"{seconds}Z" if not dot or not fraction.strip("0") else time
 
 
 def _contains(spans: list[tuple[int, int]], number: int) -> bool:
