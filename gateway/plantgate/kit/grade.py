@@ -23,7 +23,7 @@ from plantgate.kit.ran import FILE
 from plantgate.sdk import Connector
 
 _LIVE: Final = re.compile(r"cannot\s+(repeat|be\s+asked\s+again|replay)|repeats?\s+nothing|Not repeated")
-_RUNG: Final = re.compile(r"Evidence:.{0,40}?rung (1|2a|2b|3)|Evidence:[^\n]*real", re.DOTALL)
+_RUNG: Final = re.compile(r"rung (1|2a|2b|3)\b")
 
 
 class Grade(IntEnum):
@@ -220,9 +220,9 @@ def _of_gold(connector: type[Connector[Any]], home: Path, readme: str, cases: Se
     yield Check(
         Grade.GOLD, "its README helps in trouble", _fine(trouble), "" if trouble else "a section `Troubleshooting`"
     )
-    rung = _RUNG.search(readme)
-    peer = rung is not None and rung[1] != "1" and not (rung[1] == "2b" and "2a" not in readme)
-    said = " ".join(rung[0].split()) if rung else "a line `Evidence: rung …` in the README"
+    rungs = _RUNG.findall(readme)
+    peer = "2a" in rungs or "3" in rungs
+    said = f"rung {', '.join(dict.fromkeys(rungs))}" if rungs else "a line `Evidence: rung …` in the README"
     yield Check(
         Grade.GOLD,
         "tried against software of others, or a real device",
