@@ -6,9 +6,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "## OPC UA": "tests/connectors/opcua",
+    "## OPC UA server": "tests/connectors/opcua_server",
     "## MQTT": "tests/connectors/mqtt",
+    "## Modbus": "tests/connectors/modbus",
     "## HTTP": "tests/connectors/http",
     "## Sparkplug": "tests/connectors/sparkplug",
+    "## Kafka": "tests/connectors/kafka",
     "## Platform": "tests/gateway/runtime",
 }
 

@@ -1,4 +1,4 @@
-"""The Kafka connector under the contract that every sink is held to."""
+"""The Kafka connector under the contracts that every connector is held to."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from plantgate.sdk import Connector, Sample
-from plantgate.testing.contract import SinkContract
+from plantgate.testing.contract import SinkContract, SourceContract
 from tests.connectors.kafka.given import kafka
 from tests.connectors.kafka.twin import Twin, twin
 
@@ -55,6 +55,36 @@ class TestKafkaSinkByBatch(TestKafkaSink):
     """A record a batch, with headers."""
 
     publish: ClassVar[dict[str, Any]] = {"each": "batch", "headers": "type"}
+
+
+class TestKafkaSource(SourceContract[Twin]):
+    """JSON records with time and quality, keyed by tag."""
+
+    host = "broker"
+
+    def device(self) -> Any:
+        return _with_topic()
+
+    def connector(self, device: Twin, tmp_path: Path) -> Connector[Any]:
+        subscribe = {
+            "topic": "plant",
+            "payload": "json",
+            "value": "/v",
+            "time": "/t",
+            "time_unit": "ns",
+            "quality": "/q",
+        }
+        return kafka(tmp_path, "broker:9092", group="g", subscribe=[subscribe], request_seconds=5)
+
+    async def produce(self, device: Twin, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            while device.unread("plant") > 500:  # noqa: ASYNC110  no event there
+                await asyncio.sleep(0.1)  # a topic that keeps all for ever would be the memory that is measured
+            value = json.dumps({"v": sample.value, "q": sample.quality, "t": sample.time}).encode()
+            device.put("plant", value, key=sample.tag.encode(), partition=self.tags.index(sample.tag))
+
+    def is_the_devices(self, task: "asyncio.Task[Any]") -> bool:
+        return "Twin.serve" in repr(task)
 
 
 @asynccontextmanager

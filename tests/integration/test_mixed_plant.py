@@ -123,8 +123,10 @@ class Plant:
         for file in sorted((self.folder / "archive").rglob("*.json*")):
             for line in file.read_text(encoding="utf-8").splitlines():
                 row = json.loads(line)
-                if "tag" in row:
-                    seen |= _of([row])
+                if "tag" in row:  # files name the quality, and give its number where it has no name
+                    name, _, number = row["quality"].partition(" ")
+                    code = int(number, 16) if number else {"Good": 0, "Uncertain": UNCERTAIN}[name]
+                    seen |= _of([{**row, "code": code}])
         return seen
 
     async def at_opcua(self, tags: list[str]) -> Seen:
@@ -132,7 +134,7 @@ class Plant:
         given = ClientSettings(
             url=f"opc.tcp://127.0.0.1:{self.scada_port}",
             certificate=own / "scada.pem",
-            key=own / "scada.key",
+            key=own / "scada.key.pem",
             application_uri=APPLICATION,
             user="hmi",
             password="let me in",
@@ -199,6 +201,7 @@ async def mixed_plant(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         gateway.plant.write_text(written, encoding="utf-8")
         stack.push_async_callback(gateway.kill)
         await gateway.start()
+        await gateway.until("everything to be up", _all_up, 60)
         cell4 = await enter(sparkplug_node(hall, group="hall3", edge_node="cell4", folder=folder))
         await cell4.birth(
             {"metrics": []}, {"filler": {"metrics": [{"name": "torque", "type": "Double", "value": 0.0}]}}
@@ -207,7 +210,6 @@ async def mixed_plant(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
             folder, press, meters, hall, cell4, office_broker, headquarters, web, samples, network,
             ports["bench"], ports["scada"], gateway,
         )  # fmt: skip
-        await gateway.until("everything to be up", _all_up, 60)
         yield plant
         assert await gateway.stop() == 0
 

@@ -38,11 +38,12 @@ def connector(folder: Path, **written: Any) -> Modbus:
     """As from a plant file."""
     folder.mkdir(parents=True, exist_ok=True)
     log = RecordedLog()
-    settings = ModbusSettings.model_validate_json(json.dumps({"poll_interval_ms": 50, "timeout_ms": 500, **written}))
+    patient = {"poll_interval_ms": 50, "timeout_ms": 1000, "probe_seconds_max": 2}
+    settings = ModbusSettings.model_validate_json(json.dumps({**patient, **written}))
     return Modbus(settings, Context("line", folder, folder, SystemClock(), log, Standing(log)))
 
 
-async def until(source: Source, enough: Any, seconds: float = 20.0) -> Batch:
+async def until(source: Source, enough: Any, seconds: float = 60.0) -> Batch:
     """Read and acknowledge until enough has come."""
     found = Batch.empty()
     async with asyncio.timeout(seconds):
@@ -62,7 +63,9 @@ def test_every_type_in_every_order_is_what_the_slave_and_mbpoll_hold(tmp_path: P
 
     async def run() -> None:
         async with modbus_slave() as slave:
-            tags, wanted, address = [], {}, 0
+            tags: list[dict[str, object]] = []
+            wanted: dict[str, tuple[object, int]] = {}
+            address = 0
             for order in ("ABCD", "CDAB", "BADC", "DCBA"):
                 for kind, form, value in EVERY_TYPE:
                     held = words(form, value)
@@ -221,12 +224,31 @@ def test_a_dead_unit_on_a_serial_line_is_demoted_and_the_living_one_is_right(tmp
         async with serial_slave(unit=5) as (slave, line):
             dead = {"name": "dead", "unit": 6, "tags": [{"tag": "c", "address": 0}]}
             serial = {"port": str(line), "baud": 19200}
-            ours = connector(tmp_path, framing="rtu", serial=serial, devices=[DEVICE, dead], timeout_ms=100)
+            ours = connector(tmp_path, framing="rtu", serial=serial, devices=[DEVICE, dead], timeout_ms=300)
             async with ours.source() as source:
                 await _counts_up(slave, source)
                 found = await until(source, lambda batch: len(batch) > 60)
             assert newest(found)["a"][1] == GOOD
             assert ours.context.standing.counters["probes"] >= 1
+
+    asyncio.run(run())
+
+
+def test_a_serial_adapter_that_is_pulled_out_and_put_back_is_opened_again(tmp_path: Path) -> None:
+    require("modbus-slave", "socat")
+
+    async def run() -> None:
+        near = tmp_path / "near"
+        serial = {"port": str(near), "baud": 19200}
+        ours = connector(tmp_path, framing="rtu", serial=serial, devices=[DEVICE])
+        async with ours.source() as source:
+            await until(source, lambda batch: BAD_NO_COMMUNICATION in batch.qualities)
+            assert "cannot be reached: No such file or directory" in ours.context.standing.reason
+            for number in (1, 2):
+                async with serial_slave(unit=5, near=near) as (slave, _):
+                    await slave.set(5, {0: [number]})
+                    await until(source, lambda batch, wanted=number: wanted in batch.values)
+                await until(source, lambda batch: BAD_NO_COMMUNICATION in batch.qualities)
 
     asyncio.run(run())
 

@@ -9,26 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.partitioner import DefaultPartitioner
 
-from tests.peers import require
 from tests.peers.child import Child, PeerError
+from tests.peers.kafka_setup import Tls, format_log, guarded, java, plain
 from tests.peers.mosquitto import free_port
-
-_CLUSTER = "cGxhbnRnYXRlLXRlc3RzAA"
-"""Any 16 bytes in base64 name a cluster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files of the broker, and whether its clients must show a certificate of the same authority."""
-
-    authority: Path
-    certificate: Path
-    key: Path
-    client_certificates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +73,7 @@ class Kafka:
     async def start(self, seconds: float = 60.0) -> None:
         """Start, and return when it answers as a cluster. After `kill` or `stop`, the same broker comes back."""
         properties = self.folder / "kafka.properties"
-        child = await Child.start([*_java(), "-Xmx512m", "kafka.Kafka", properties], log=self.log)
+        child = await Child.start([*java(), "-Xmx512m", "kafka.Kafka", properties], log=self.log)
         self._child = child
         try:
             async with asyncio.timeout(seconds):
@@ -126,6 +113,11 @@ class Kafka:
             await admin.delete_topics([name])
             while not (await admin.describe_topics([name]))[0]["error_code"]:  # noqa: ASYNC110  as above
                 await asyncio.sleep(0.05)
+
+    async def delete_records(self, topic: str, partition: int, *, before: int) -> None:
+        """Delete what lies before an offset, as retention does."""
+        async with self._admin() as admin:
+            await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=before)})
 
     async def records(self, topic: str, *, seconds: float = 60.0) -> list[Record]:
         """Everything in a topic now, partition by partition, oldest first."""
@@ -220,12 +212,12 @@ async def kafka(
         home = folder or Path(stack.enter_context(TemporaryDirectory(prefix="kafka-")))
         home.mkdir(parents=True, exist_ok=True)
         chosen, controller = port or free_port(), free_port()
-        lines = [*_plain(home, chosen, controller), *_guarded(users, mechanism, tls), *settings]
+        lines = [*plain(home, chosen, controller), *guarded(users, mechanism, tls), *settings]
         properties = home / "kafka.properties"
         properties.write_text("\n".join(lines) + "\n")
         broker = Kafka(home, chosen, dict(client or {}))
         if not (home / "data" / "meta.properties").exists():
-            await _format(properties, users if mechanism.startswith("SCRAM") else None, mechanism, broker.log)
+            await format_log(properties, users if mechanism.startswith("SCRAM") else None, mechanism, broker.log)
         try:
             await broker.start()
             yield broker
@@ -236,76 +228,3 @@ async def kafka(
 
 def _record(record: Any) -> Record:
     return Record(record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
-
-
-def _plain(home: Path, port: int, controller: int) -> list[str]:
-    return [
-        "process.roles=broker,controller",
-        "node.id=1",
-        f"controller.quorum.voters=1@127.0.0.1:{controller}",
-        f"listeners=CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        "inter.broker.listener.name=CLIENT",
-        "controller.listener.names=CONTROLLER",
-        f"log.dirs={home / 'data'}",
-        "auto.create.topics.enable=false",
-        "offsets.topic.replication.factor=1",
-        "offsets.topic.num.partitions=1",
-        "transaction.state.log.replication.factor=1",
-        "transaction.state.log.min.isr=1",
-        "transaction.state.log.num.partitions=1",
-        "group.initial.rebalance.delay.ms=0",
-        "broker.session.timeout.ms=2000",  # how long a killed broker is in the way of its own return
-        "broker.heartbeat.interval.ms=300",
-    ]
-
-
-def _guarded(users: Mapping[str, str] | None, mechanism: str, tls: Tls | None) -> list[str]:
-    """Lines for the clients' listener."""
-    protocol = {(False, False): "PLAINTEXT", (False, True): "SSL", (True, False): "SASL_PLAINTEXT"}.get(
-        (bool(users), tls is not None), "SASL_SSL"
-    )
-    lines = [f"listener.security.protocol.map=CLIENT:{protocol},CONTROLLER:PLAINTEXT"]
-    if users:
-        first, secret = next(iter(users.items()))
-        scram = mechanism.startswith("SCRAM")
-        module = "scram.ScramLoginModule" if scram else "plain.PlainLoginModule"
-        known = "" if scram else "".join(f' user_{name}="{password}"' for name, password in users.items())
-        jaas = f"listener.name.client.{mechanism.lower()}.sasl.jaas.config=org.apache.kafka.common.security.{module}"
-        lines += [
-            f"sasl.enabled.mechanisms={mechanism}",
-            f"sasl.mechanism.inter.broker.protocol={mechanism}",
-            f'{jaas} required username="{first}" password="{secret}"{known};',
-        ]
-    if tls is not None:
-        chain = tls.certificate.with_suffix(".kafka.pem")
-        chain.write_bytes(tls.key.read_bytes() + tls.certificate.read_bytes())
-        lines += [
-            "ssl.keystore.type=PEM",
-            f"ssl.keystore.location={chain}",
-            "ssl.truststore.type=PEM",
-            f"ssl.truststore.location={tls.authority}",
-            f"ssl.client.auth={'required' if tls.client_certificates else 'none'}",
-            "ssl.endpoint.identification.algorithm=",
-        ]
-    return lines
-
-
-async def _format(properties: Path, users: Mapping[str, str] | None, mechanism: str, log: Path) -> None:
-    """Make the empty log folder of a new cluster; users of SCRAM are written into it."""
-    known: list[str] = []
-    for name, password in (users or {}).items():
-        known += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
-    child = await Child.start(
-        [*_java(), "kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", properties, *known], log=log
-    )
-    if code := await child.ended(60.0):
-        raise PeerError(f"Kafka's storage tool ended with {code}: {child.last_words()}")
-
-
-def _java() -> list[str | Path]:
-    """How programs of Kafka are run: without optimising, since a test's broker does not live long."""
-    jars = require.find("kafka")
-    return [
-        require.find("java"), "-cp", f"{jars}/*", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-        "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-    ]  # fmt: skip

@@ -251,6 +251,11 @@ int main(int argc, char **argv) {
             int length = modbus_receive(ctx, query);
             if (length > 0) serve(ctx, query, length);
             else if (length < 0 && tcp) close_client(&all, fd);
+            else if (!tcp) {
+                /* A silence parts frames on a serial line; libmodbus does not look for it. */
+                usleep(5000);
+                modbus_flush(ctx);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-"""A Modbus slave on libmodbus (`modbus_slave.c`): registers set from here, refusals, silence, delays, counted requests."""
+"""A Modbus slave on libmodbus (`modbus_slave.c`): registers set from here, refusals, silence, delays, a count."""
 
 import asyncio
 import contextlib
@@ -127,13 +127,15 @@ async def modbus_slave(*, port: int = 0) -> AsyncIterator[ModbusSlave]:
 
 
 @contextlib.asynccontextmanager
-async def serial_slave(*, unit: int, baud: int = 19_200) -> AsyncIterator[tuple[ModbusSlave, Path]]:
-    """Run a slave with one unit on a serial line; gives it and the line's other end. The line is a pair of terminals."""
+async def serial_slave(
+    *, unit: int, baud: int = 19_200, near: Path | None = None
+) -> AsyncIterator[tuple[ModbusSlave, Path]]:
+    """Run a slave with one unit on a serial line, a pair of terminals; gives it and the line's other end."""
     with TemporaryDirectory(prefix="modbus-slave-") as folder:
-        near, far = Path(folder) / "near", Path(folder) / "far"
+        near, far = near or Path(folder) / "near", Path(folder) / "far"
         async with socat(f"PTY,link={near},raw,echo=0", f"PTY,link={far},raw,echo=0", folder=Path(folder)):
             await _until_there(near, far)
-            command = [require.find("modbus-slave"), "rtu", far, str(baud), "E", str(unit)]
+            command: list[str | Path] = [require.find("modbus-slave"), "rtu", far, str(baud), "E", str(unit)]
             slave = ModbusSlave(command, Path(folder), 0)
             await slave.start()
             try:
@@ -167,7 +169,7 @@ async def mbpoll(port: int, *arguments: str) -> str:
 
 async def _until_there(*paths: Path) -> None:
     async with asyncio.timeout(10):
-        while not all(path.exists() for path in paths):
+        while not all(path.exists() for path in paths):  # noqa: ASYNC110  socat tells nobody
             await asyncio.sleep(0.02)
 
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from tests.peers import require
 from tests.peers.child import Child, PeerError
+from tests.peers.small_disk import SmallDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,16 @@ class Login:
 class Mosquitto:
     """A broker on a port of its own. It keeps sessions and messages on disk, so `kill` loses none it had written."""
 
-    def __init__(self, folder: Path, port: int, tls: Tls | None, login: Login) -> None:
+    def __init__(
+        self, folder: Path, port: int, tls: Tls | None, login: Login, *, disk: SmallDisk | None = None
+    ) -> None:
         self.folder = folder
         self.host = "127.0.0.1"
         self.port = port
         self.tls = tls
         self.login = login
         self.log = folder / "mosquitto.log"
+        self._disk = disk
         self._child: Child | None = None
 
     @property
@@ -53,7 +57,9 @@ class Mosquitto:
 
     async def start(self, seconds: float = 10.0) -> None:
         """Start, and return when the port answers. After `kill` or `stop`, the same broker comes back."""
-        child = await Child.start([require.find("mosquitto"), "-c", self.folder / "mosquitto.conf"], log=self.log)
+        within = self._disk.command if self._disk is not None else ()
+        command: list[str | Path] = [*within, require.find("mosquitto"), "-c", self.folder / "mosquitto.conf"]
+        child = await Child.start(command, log=self.log)
         self._child = child
         try:
             async with asyncio.timeout(seconds):
@@ -128,11 +134,13 @@ async def mosquitto(
     tls: Tls | None = None,
     login: Login | None = None,
     settings: Sequence[str] = (),
+    disk: SmallDisk | None = None,
 ) -> AsyncIterator[Mosquitto]:
     """Run a broker; it is there when the block begins and gone when it ends.
 
     `users` are passwords by name (nobody else is let in); `login` is what `publish` and the recorder use, by default
-    the first of `users`. `settings` are further lines for `mosquitto.conf`.
+    the first of `users`. `settings` are further lines for `mosquitto.conf`; what it keeps
+    goes to `disk` instead of the folder, if given.
     """
     with contextlib.ExitStack() as stack:
         home = folder or Path(stack.enter_context(TemporaryDirectory(prefix="mosquitto-")))
@@ -144,7 +152,7 @@ async def mosquitto(
             f"listener {chosen} 127.0.0.1",
             f"allow_anonymous {'false' if users else 'true'}",
             "persistence true",
-            f"persistence_location {home}/",
+            f"persistence_location {disk.mounted if disk is not None else home}/",
             # Write after every change: with its defaults Mosquitto forgets all that is queued when it is killed.
             "autosave_interval 1",
             "autosave_on_changes true",
@@ -155,7 +163,7 @@ async def mosquitto(
             "log_type warning",
             "log_type notice",
         ]
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 or disk is not None:
             lines.append("user root")  # it would become user mosquitto, which may not write here
         if users:
             lines.append(f"password_file {await _password_file(home, users)}")
@@ -164,7 +172,7 @@ async def mosquitto(
             if tls.client_certificates:
                 lines.append("require_certificate true")
         (home / "mosquitto.conf").write_text("\n".join([*lines, *settings]) + "\n")
-        broker = Mosquitto(home, chosen, tls, login)
+        broker = Mosquitto(home, chosen, tls, login, disk=disk)
         await broker.start()
         try:
             yield broker

@@ -30,6 +30,8 @@ class ClientSettings:
     mode: str = "SignAndEncrypt"
     user: str | None = None
     password: str | None = None
+    user_certificate: Path | None = None
+    user_key: Path | None = None
     token_ms: int | None = None
     """How long it asks its channel's keys to last."""
     session_timeout_ms: int | None = None

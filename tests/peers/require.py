@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ def require(*names: str) -> None:
     """Skip the calling test unless every peer is here; fail it instead where PLANTGATE_REQUIRE_PEERS=1.
 
     Names: `node-opcua`, `sparkplug-node`, `mosquitto`, `ett` (the data set), `modbus-slave`, `mbpoll`, `socat`,
-    `kafka`, `tlog-verify` and `tessera-fsck` (of audit logs), `load-server` (of the benchmark).
+    `kafka`, `small-disk` (a mount of our own), `tlog-verify` and `tessera-fsck` (of audit logs), `load-server` (of the
+    benchmark), `nut-upsd` and `nut-dummy-ups` (Network UPS Tools).
     """
     for name in names:
         try:
@@ -57,6 +59,10 @@ def find(name: str) -> Path:
             return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")
         case "modbus-slave":
             return _file(cache() / "modbus" / "modbus_slave", "scripts/peers builds it")
+        case "modbus-load":
+            return _file(cache() / "modbus" / "modbus_load", "scripts/peers --bench builds it")
+        case "small-disk":
+            return small_disk_tool()
         case "mbpoll" | "socat" | "java" | "curl" | "openssl":
             return _program(name)
         case "kafka":
@@ -66,9 +72,21 @@ def find(name: str) -> Path:
             return _file(cache() / "go" / "verify", "scripts/peers builds it")
         case "tessera-fsck":
             return _file(cache() / "go" / "fsck", "scripts/peers builds it")
+        case "nut-upsd" | "nut-dummy-ups":
+            # Debian keeps the drivers here, and in /usr/sbin a wrapper of upsd's that asks /etc/nut first.
+            return _file(Path("/lib/nut") / name.removeprefix("nut-"), "scripts/peers installs nut-server")
         case "load-server":
             return _file(cache() / "open62541" / "load_server", "scripts/peers --bench builds it")
     raise ValueError(f"no peer is called {name}")
+
+
+def small_disk_tool() -> Path:
+    """`unshare`, where this user may mount in a namespace of its own."""
+    tool = _program("unshare")
+    allowed = subprocess.run([tool, "-rm", "true"], capture_output=True, check=False)
+    if allowed.returncode != 0:
+        raise Missing(f"no disk of a given size can be made here: {allowed.stderr.decode().strip()}")
+    return tool
 
 
 def _node(package: str) -> Path:

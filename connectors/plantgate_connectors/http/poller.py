@@ -129,8 +129,8 @@ class HttpPoller:
             body = await fetcher.fetch()
             if body is None:
                 watched.unchanged()
-            else:
-                watched.saw(body, read(body, {}))
+            elif not watched.saw(body, read(body, {})):
+                fetcher.forget()  # or it would answer that nothing has changed, and never give what had no room
         except Unavailable as error:
             self._context.standing.count("polls_failed")
             watched.failed(str(error))

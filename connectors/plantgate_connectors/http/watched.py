@@ -40,26 +40,27 @@ class Watched:
         if self._named:
             self._tags = tuple(self.poll.values) or (self.poll.tag or "",)
 
-    def saw(self, body: bytes, batch: Batch) -> None:
-        """It answered, with these samples."""
+    def saw(self, body: bytes, batch: Batch) -> bool:
+        """It answered, with these samples. False if there was no room: the whole has to be asked for again."""
         self.failing, self._told = "", None
         known = [time for time in batch.times if time is not None]
-        if body == self._body and len(known) == len(batch) and not batch.gaps:
-            return  # the same readings as before, by their own times
+        if body == self._body and len(known) == len(batch):
+            return True  # the same readings as before, by their own times
         if not self._named and batch.tags:
             self._tags = tuple(dict.fromkeys(batch.tags))[:_TAGS_MOST]
         if self._missed:
             batch.gaps = (self._gap(min(known, default=None)), *batch.gaps)
         if not (batch.tags or batch.gaps):
-            return
+            return True
         if not self.offer(batch):
             self.missed("outbox did not keep up")
-            return
+            return False
         self._missed = 0
         self._body = body
         newest = max(known, default=None)
         if newest is not None and (self._last is None or newest > self._last):
             self._last = newest
+        return True
 
     def unchanged(self) -> None:
         """It answered that nothing has changed."""

@@ -19,7 +19,7 @@ from plantgate_connectors.modbus.presence import Presence
 from plantgate_connectors.modbus.refusals import absent, divisible, for_good, trouble
 from plantgate_connectors.modbus.registers import Field
 
-_SLOW_TOLD_SECONDS: Final = 10.0
+_SLOW_TOLD_SECONDS: Final = 60.0
 """How long polls left out by a slow device are gathered before a gap record names them."""
 _ASK_AGAIN: Final = Backoff(first_seconds=1.0, most_seconds=300.0)
 """Before registers that were refused for good are asked for again."""
@@ -51,10 +51,11 @@ class Device:
     """Outlives the sessions: what is owed between two of them is on its account."""
 
     def __init__(self, plan: Plan, context: Context, began: float, *, resumed: bool, time: int | None) -> None:
-        """`began`: when poll 0 was due, on the loop's clock. `resumed`: an earlier run of the gateway polled it."""
+        """`began`: when poll 0 was due, on the loop's clock. `resumed`: an earlier run of the gateway polled it.
+
+        `time`: source time of the last values that were safe then.
+        """
         self.plan = plan
-        self.time = time
-        """Source time of the last good values."""
         self._context = context
         self._began = began
         self._poll = 0
@@ -195,11 +196,9 @@ class Device:
         self._accounts = self._parting.mend(self._accounts, poll)
         if batch is None:
             return
-        if gathering.time is not None:
-            self.time = gathering.time
         if gathering.clocks_ahead:
             self._context.standing.count("clocks_ahead", gathering.clocks_ahead)
-        backlog.put(batch)
+        backlog.put(batch, self.plan.name, gathering.time)
 
     def _missed(self, cause: str) -> None:
         for account in self._accounts:

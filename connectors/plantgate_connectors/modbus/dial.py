@@ -48,5 +48,7 @@ async def dial(address: Address, protocol: asyncio.Protocol, seconds: float) -> 
         raise Unavailable(f"{address} shows a certificate we do not trust: {error.verify_message}") from error
     except ssl.SSLError as error:
         raise Unavailable(f"no encrypted connection to {address}: {error.reason or error}") from error
+    except UnicodeError as error:
+        raise Unavailable(f"{address} is no host name: {error}") from error
     except OSError as error:
         raise Unavailable(f"{address} cannot be reached: {error.strerror or error}") from error

@@ -48,11 +48,22 @@ class Exchange:
         self.unsent = deque(Ask(self, index, read) for index, read in enumerate(reads))
         self.in_flight = 0
         self._left = len(reads)
+        self._repeated = False
 
     @property
     def may_send(self) -> bool:
         """Another question may go out now."""
         return bool(self.unsent) and self.in_flight < self.patience.in_flight_max and not self.done.done()
+
+    def ask_once_more(self, ask: Ask) -> bool:
+        """Put a question back that was not answered; at most one in a round, and false for the second."""
+        if self._repeated or self.done.done():
+            return False
+        self._repeated = True
+        self.in_flight -= 1
+        if ask.index != CANARY:
+            self.unsent.appendleft(Ask(self, ask.index, ask.read))
+        return True
 
     def settle(self, index: int, answer: Answer) -> None:
         """What came of one question."""

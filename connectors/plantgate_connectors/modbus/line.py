@@ -15,6 +15,7 @@ from plantgate_connectors.modbus.mbap import Frame, Malformed, Mbap
 from plantgate_connectors.modbus.pdu import Answer, Broken, Read, Refused, Silent, answer
 from plantgate_connectors.modbus.rtu import Rtu
 from plantgate_connectors.modbus.serial_port import SerialPort, SerialTransport
+from plantgate_connectors.modbus.wire import Wire
 
 _SILENCES_MOST: Final = 3
 """So many questions in a row without a byte, and the connection is made anew: it may be half-open."""
@@ -46,7 +47,7 @@ class Line:
         self._manner = manner
         self._standing = standing
         self._loop = asyncio.get_running_loop()
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._failed = False
         self._waiting: deque[Exchange] = deque()
         """Exchanges that may send, in turn."""
@@ -58,6 +59,9 @@ class Line:
         self._not_before = 0.0
         self._silences = 0
         self._odd = 0
+        self._silent_unit: int | None = None
+        """Who was asked last without an answer. Some slaves take the next question, whoever it is for, for the answer
+        they wait to overhear (libmodbus does), so the next unit that is silent is asked once more."""
         self._expired: deque[int] = deque(maxlen=256)
         """Transaction ids whose answer is late."""
 
@@ -80,7 +84,7 @@ class Line:
         """Connect, and again whenever the connection is gone; until cancelled."""
         attempt = 0
         while True:
-            wire = _Wire(self, Rtu() if self._manner.rtu else Mbap())
+            wire = Wire(self.received, Rtu() if self._manner.rtu else Mbap())
             try:
                 await dial(self.address, wire, self._manner.connect_seconds)
                 await wire.ready
@@ -102,14 +106,14 @@ class Line:
 
     # Connection.
 
-    def _begin(self, wire: "_Wire") -> None:
+    def _begin(self, wire: Wire) -> None:
         self._wire, self._failed = wire, False
         self._silences = self._odd = 0
         self._not_before = 0.0
         self.up.set()
         self._send()
 
-    def _over(self, wire: "_Wire") -> None:
+    def _over(self, wire: Wire) -> None:
         """The connection is gone; questions under way have no answer, those that wait may be asked on the next."""
         if self._wire is not wire:
             return
@@ -120,7 +124,7 @@ class Line:
             self._settle(ask, lost)
         self._asked.clear()
 
-    def _leave(self, wire: "_Wire", why: str, *, renewing: bool = False) -> None:
+    def _leave(self, wire: Wire, why: str, *, renewing: bool = False) -> None:
         """End the connection ourselves: for good until the next try, or only to have a fresh one at once."""
         wire.abort(why, renewing=renewing)
         self._over(wire)
@@ -182,7 +186,7 @@ class Line:
 
     # Hearing.
 
-    def received(self, wire: "_Wire", stream: bytes) -> None:
+    def received(self, wire: Wire, stream: bytes) -> None:
         """Bytes have come."""
         if wire is not self._wire:
             return
@@ -205,7 +209,7 @@ class Line:
             return
         self._send()
 
-    def _hear(self, wire: "_Wire", frame: Frame) -> None:
+    def _hear(self, wire: Wire, frame: Frame) -> None:
         number = frame.transaction if self._manner.numbered else 0
         ask = self._asked.get(number)
         if ask is None:
@@ -231,6 +235,7 @@ class Line:
                 ask.refused = came
                 return
             self._missed.pop(frame.unit, None)
+            self._silent_unit = None
         del self._asked[number]
         if not isinstance(came, Broken):
             wire.heard = True
@@ -285,12 +290,16 @@ class Line:
         unit, seconds = ask.exchange.unit, ask.exchange.patience.timeout_seconds
         if not self._manner.numbered:
             self._missed.setdefault(unit, Missed()).add(ask.read)
+            before, self._silent_unit = self._silent_unit, unit
+            if before not in (None, unit) and ask.exchange.ask_once_more(ask):
+                self._waiting.appendleft(ask.exchange)
+                return
         if ask.odd:
             self._settle(ask, Broken(f"{ask.read}: no answer from {self.address} unit {unit}, but {ask.odd}"))
         else:
             self._settle(ask, Silent(f"no answer from {self.address} unit {unit} in {seconds:g} s"))
 
-    def _after_silence(self, wire: "_Wire") -> None:
+    def _after_silence(self, wire: Wire) -> None:
         """Without numbers nothing that is still under way may meet the next question."""
         if not self._manner.numbered:
             wire.framing.forget()
@@ -300,47 +309,3 @@ class Line:
                 self._leave(wire, "connected anew after a missed answer", renewing=True)
         elif self._silences >= _SILENCES_MOST:
             self._leave(wire, f"{self._silences} questions without an answer", renewing=True)
-
-
-class _Wire(asyncio.Protocol):
-    """One connection of a line, from its first byte to its last."""
-
-    def __init__(self, line: Line, framing: Mbap | Rtu) -> None:
-        self._line = line
-        self.framing = framing
-        loop = asyncio.get_running_loop()
-        self.ready: asyncio.Future[None] = loop.create_future()
-        self.gone: asyncio.Future[bool] = loop.create_future()
-        """Set when it is over: true when we ended it only to begin another."""
-        self.heard = False
-        """A right answer has come on it."""
-        self.why = "the device closed the connection"
-        self.transport: asyncio.Transport | None = None
-        self._renewing = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.ready.set_result(None)
-
-    def data_received(self, data: bytes) -> None:
-        self._line.received(self, data)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if error is not None:
-            self.why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        self._finish()
-
-    def write(self, requests: bytes) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(requests)
-
-    def abort(self, why: str, *, renewing: bool = False) -> None:
-        self.why, self._renewing = why, renewing
-        if self.transport is not None:
-            self.transport.abort()
-        self._finish()
-
-    def _finish(self) -> None:
-        if not self.gone.done():
-            self.gone.set_result(self._renewing)

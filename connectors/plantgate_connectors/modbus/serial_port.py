@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import termios
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,7 +67,7 @@ class SerialTransport(asyncio.Transport):
     def flush_input(self) -> None:
         """Drop what has come and was not read."""
         if not self._closing:
-            with contextlib.suppress(OSError, serial.SerialException):
+            with contextlib.suppress(OSError, termios.error):
                 self._serial.reset_input_buffer()
 
     def is_closing(self) -> bool:
@@ -121,6 +122,7 @@ class SerialTransport(asyncio.Transport):
 
 def _opened(port: SerialPort) -> serial.Serial:
     """Raises `OSError`, which pyserial's own error is too, with the reason in `strerror` where there is one."""
+    line = None
     try:
         line = serial.Serial(
             port.path,
@@ -133,9 +135,13 @@ def _opened(port: SerialPort) -> serial.Serial:
         if port.rs485:
             line.rs485_mode = RS485Settings()
     except ValueError as error:
+        if line is not None:
+            line.close()
         raise OSError(errno.EINVAL, f"cannot be set as wanted: {error}") from error
     except serial.SerialException as error:
         if error.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
             raise OSError(errno.EBUSY, "another program has it open") from error
+        if error.errno:  # pyserial puts the whole call into the message
+            raise OSError(error.errno, os.strerror(error.errno)) from error
         raise
     return line

@@ -36,9 +36,8 @@ class Polled:
         ]
 
     def save(self, *, at_once: bool = False) -> None:
-        """For a later run of the gateway."""
-        times = {device.plan.name: device.time for device in self.devices}
-        self.memory.save(times, asyncio.get_running_loop().time(), at_once=at_once)
+        """For a later run of the gateway: what is not safe yet will be missing then."""
+        self.memory.save({**self.memory.times, **self.backlog.safe}, asyncio.get_running_loop().time(), at_once=at_once)
 
 
 class ModbusSource:

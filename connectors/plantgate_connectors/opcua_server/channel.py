@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from plantgate_connectors.opcua.pki import Identity, der, split_chain
-from plantgate_connectors.opcua_server import frames, suites
+from plantgate_connectors.opcua_server import frames, opening, suites
 from plantgate_connectors.opcua_server.frames import Broken, Chunk
 from plantgate_connectors.opcua_server.requests import read_request
 
@@ -116,7 +116,9 @@ class Channel:
         if self.mode and (channel != self.number or uri.decode("utf-8", "replace") != self._uri()):
             raise Broken(frames.BAD_CHANNEL_UNKNOWN, "it wants to renew another channel than its own")
         suite = await self._introduced(uri.decode("utf-8", "replace"), sender, thumbprint)
-        plain = self._unsealed(suite, chunk.head + body[:at], body[at:])
+        plain = body[at:]
+        if suite is not None:
+            plain = opening.unsealed(suite, self._terms.identity.key, self.client_key, chunk.head + body[:at], plain)
         if len(plain) < 8:
             raise Broken(frames.BAD_DECODING, "its request for a channel is cut short")
         sequence, request_id = _PAIR.unpack_from(plain)
@@ -124,7 +126,10 @@ class Channel:
         request = read_request(plain[8:], {446: ua.OpenSecureChannelRequest})
         assert isinstance(request, ua.OpenSecureChannelRequest)
         answer = self._issued(suite, request)
-        return self._sealed_opening(suite, request_id, struct_to_binary(answer))
+        plain = _PAIR.pack(self._next(), request_id) + struct_to_binary(answer)
+        if suite is None:
+            return opening.plain(self.number, plain)
+        return opening.sealed(suite, self._terms.identity, self.client[0], self.number, plain)
 
     async def _introduced(self, uri: str, sender: bytes, thumbprint: bytes) -> suites.Suite | None:
         if uri == suites.NONE_URI:
@@ -159,23 +164,6 @@ class Channel:
         assert isinstance(key, RSAPublicKey), "`admit` takes no other"
         return key
 
-    def _unsealed(self, suite: suites.Suite | None, header: bytes, sealed: bytes) -> bytes:
-        if suite is None:
-            return sealed
-        key = self._terms.identity.key
-        size = self.client_key.key_size // 8
-        try:
-            plain = suite.decrypt(key, sealed)
-            if len(plain) <= size:
-                raise suites.Forged
-            plain, signature = plain[:-size], plain[-size:]
-            suite.verify(self.client_key, header + plain, signature)
-            return suites.unpadded(plain, wide=key.key_size > 2048)
-        except suites.Forged:
-            raise Broken(
-                frames.BAD_SECURITY_CHECKS, "its request for a channel is not signed rightly"
-            ) from None
-
     def _issued(self, suite: suites.Suite | None, request: ua.OpenSecureChannelRequest) -> ua.OpenSecureChannelResponse:
         wanted = request.Parameters
         mode = int(wanted.SecurityMode)
@@ -209,23 +197,6 @@ class Channel:
         token.CreatedAt, token.RevisedLifetime = datetime.now(UTC), ua.UInt32(lifetime)
         answer.Parameters.ServerNonce = mine if suite is not None else b""
         return answer
-
-    def _sealed_opening(self, suite: suites.Suite | None, request_id: int, body: bytes) -> bytes:
-        uri = self._uri().encode()
-        security = struct.pack("<I", self.number) + frames.byte_string(uri)
-        plain = _PAIR.pack(self._next(), request_id) + body
-        if suite is None:
-            security += frames.byte_string(b"") * 2
-            return frames.framed(b"OPN", b"F", 8 + len(security) + len(plain)) + security + plain
-        identity, theirs = self._terms.identity, self.client_key
-        print_of_theirs = self.client[0].fingerprint(hashes.SHA1())  # noqa: S303  as above
-        security += frames.byte_string(der(identity.certificate)) + frames.byte_string(print_of_theirs)
-        block, wide = suite.plain_block(theirs), theirs.key_size > 2048
-        signature_size = identity.key.key_size // 8
-        plain += suites.padding_for(len(plain) + signature_size, block, wide=wide)
-        sealed_size = (len(plain) + signature_size) // block * (theirs.key_size // 8)
-        header = frames.framed(b"OPN", b"F", 8 + len(security) + sealed_size) + security
-        return header + suite.encrypt(theirs, plain + suite.sign(identity.key, header + plain))
 
     def _uri(self) -> str:
         return suites.NONE_URI if self.suite is None else self.suite.uri

@@ -22,3 +22,8 @@ def answer(kind: int, handle: int, at: int, body: bytes, status: int = 0) -> byt
 def fault(handle: int, at: int, status: int) -> bytes:
     """A ServiceFault."""
     return answer(_FAULT, handle, at, b"", status)
+
+
+def handle_in(response: bytes) -> int:
+    """The request handle in what `answer` made."""
+    return int.from_bytes(response[12:16], "little")

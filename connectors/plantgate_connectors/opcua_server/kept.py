@@ -7,6 +7,7 @@ UncertainLastUsableValue, with the device's own time, until the first new value.
 import asyncio
 import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ class Kept:
         self._file = folder / "values"
         self._log = log
         self._saved = 0
+        self._turn = threading.Lock()
+        """A write whose task was cancelled goes on, on its thread: the next one waits for it."""
 
     async def restore(self, space: Space) -> None:
         """Show what was kept, where there is nothing newer; a damaged file is set aside."""
@@ -70,11 +73,12 @@ class Kept:
 
     def _write(self, content: bytes) -> None:
         fresh = self._file.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._file)
+        with self._turn:
+            with fresh.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._file)
 
 
 def _content(space: Space) -> bytes:

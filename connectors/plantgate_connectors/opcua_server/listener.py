@@ -1,13 +1,12 @@
 """Listens, and speaks with each client on a task of its own: what one sends never holds up another for long."""
 
 import asyncio
-import contextlib
 from typing import Final
 
 from plantgate.sdk import Context, Unavailable
 from plantgate_connectors.opcua_server import frames
 from plantgate_connectors.opcua_server.channel import Channel, Message, Terms, TooLarge
-from plantgate_connectors.opcua_server.fault import fault
+from plantgate_connectors.opcua_server.fault import fault, handle_in
 from plantgate_connectors.opcua_server.frames import Broken
 from plantgate_connectors.opcua_server.publishing import Publishing
 from plantgate_connectors.opcua_server.requests import handle_of
@@ -50,7 +49,7 @@ class Connection:
         except TimeoutError:
             listener.tell(self.address, "it did not log in in time")
             self._send(frames.error(frames.BAD_TIMEOUT))
-        except ConnectionError:
+        except OSError:  # its line is gone, however the system puts it: a pulled cable is no ConnectionError
             pass
         except Exception as error:  # noqa: BLE001  a bug met by one client must not end the others
             listener.context.log.error("a client's connection has failed", error=repr(error)[:500])
@@ -120,8 +119,11 @@ class Connection:
 
     def say(self, request_id: int, body: bytes) -> None:
         """Send an answer that was waited for."""
-        with contextlib.suppress(TooLarge):
+        try:
             self._send(self.channel.pack(request_id, body))
+        except TooLarge:  # the message is kept, and can be asked for again
+            now = ticks(self._listener.context.clock.now())
+            self._send(self.channel.pack(request_id, fault(handle_in(body), now, RESPONSE_TOO_LARGE)))
 
     def _send(self, content: bytes) -> None:
         if self._writer.is_closing():
@@ -136,7 +138,7 @@ class Connection:
         try:
             async with asyncio.timeout(1.0):
                 await self._writer.wait_closed()
-        except (TimeoutError, ConnectionError):
+        except OSError:  # a timeout is one too
             self._writer.transport.abort()
         except asyncio.CancelledError:
             self._writer.transport.abort()
@@ -156,6 +158,8 @@ class Listener:
         self.sessions = sessions
         self.publishing = publishing
         self.services = services
+        self.accepted = 0
+        """Connections so far."""
         self._connections: set[asyncio.Task[None]] = set()
         self._told: set[tuple[str, str]] = set()
         self._server: asyncio.Server | None = None
@@ -205,6 +209,7 @@ class Listener:
         writer.transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         task = self._group.create_task(Connection(self, reader, writer).talk())
         self._connections.add(task)
+        self.accepted += 1
         task.add_done_callback(self._connections.discard)
 
     async def _expire(self) -> None:
@@ -212,8 +217,3 @@ class Listener:
             await asyncio.sleep(1.0)
             for session in self.sessions.expired():
                 self.publishing.closed(session, delete=True)
-
-    @property
-    def connected(self) -> int:
-        """Connections now."""
-        return len(self._connections)

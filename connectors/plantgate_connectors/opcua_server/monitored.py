@@ -155,10 +155,12 @@ class Item:
 
     def _put(self, encoded: bytes) -> None:
         queue, wanted, meter = self.queue, self.wanted, self.teller.meter
-        if len(queue) >= wanted.queue or (queue and meter.held > meter.most):
-            if wanted.queue > 1:
-                self.overflow = True
+        if len(queue) >= wanted.queue:
+            self.overflow = wanted.queue > 1
             self._drop(queue.popleft() if wanted.discard_oldest else queue.pop())
+        while queue and meter.held > meter.most:
+            self.overflow = True
+            self._drop(queue.popleft())
         queue.append(encoded)
         meter.held += len(encoded)
         if self.mode == REPORTING:

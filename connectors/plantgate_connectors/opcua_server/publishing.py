@@ -13,7 +13,7 @@ from plantgate_connectors.opcua_server.frames import BAD_TIMEOUT
 from plantgate_connectors.opcua_server.monitored import Meter
 from plantgate_connectors.opcua_server.sessions import Asked, Session, may_take_over
 from plantgate_connectors.opcua_server.settings import Limits
-from plantgate_connectors.opcua_server.subscription import Pace, Subscription
+from plantgate_connectors.opcua_server.subscription import KEPT_MAX, Pace, Subscription
 
 NO_SUBSCRIPTION: Final = 0x8079_0000
 SUBSCRIPTION_UNKNOWN: Final = 0x8028_0000
@@ -46,7 +46,8 @@ class Publishing:
         self._owners: dict[int, Session | None] = {}
         self._proven: dict[int, tuple[str, bytes]] = {}
         """User and client certificate, for a take-over."""
-        self._numbers = 0
+        self.created = 0
+        """Subscriptions so far."""
         self._news = asyncio.Event()
 
     @property
@@ -58,12 +59,12 @@ class Publishing:
         """A new subscription; raises `Fault`."""
         if len(self.subscriptions) >= self._limits.subscriptions_max and not self._make_room():
             raise Fault(TOO_MANY_SUBSCRIPTIONS)
-        self._numbers += 1
+        self.created += 1
         pace = revised(
             wanted.RequestedPublishingInterval, wanted.RequestedMaxKeepAliveCount, wanted.RequestedLifetimeCount,
             wanted.MaxNotificationsPerPublish,
         )  # fmt: skip
-        made = Subscription(self._numbers, pace, self.meter, now=_now(), enabled=bool(wanted.PublishingEnabled))
+        made = Subscription(self.created, pace, self.meter, now=_now(), enabled=bool(wanted.PublishingEnabled))
         made.priority = int(wanted.Priority)
         self.subscriptions[made.number] = made
         self._give(made, session)
@@ -199,7 +200,8 @@ class Publishing:
                 continue
             most = session.line.channel.answer_bytes_max or self._limits.message_bytes_max
             at = values.ticks(self._clock())
-            message, more = subscription.message(at, min(most, self._limits.message_bytes_max))
+            around = len(asked.results) + 4 * KEPT_MAX + 64
+            message, more = subscription.message(at, min(most, self._limits.message_bytes_max) - around)
             self._say(session, asked, subscription.number, subscription.available(), more, message)
 
     def _say(self, session: Session, asked: Asked, number: int, available: bytes, more: bool, message: bytes) -> None:

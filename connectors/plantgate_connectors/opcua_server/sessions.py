@@ -92,7 +92,8 @@ class Sessions:
         self._terms = terms
         self._endpoints = endpoints
         self._users = users
-        self._numbers = 0
+        self.created = 0
+        """Sessions so far."""
         self.by_token: dict[bytes, Session] = {}
         self.evicted: Callable[[Session], None] = lambda session: None
         """Told of a session closed to make room."""
@@ -107,12 +108,12 @@ class Sessions:
             self._check_client(wanted, channel, theirs)
         if len(self.by_token) >= self._limits.sessions_max and not self._make_room():
             raise Fault(TOO_MANY)
-        self._numbers += 1
+        self.created += 1
         timeout = min(
             max(float(wanted.RequestedSessionTimeout or 0) / 1000, _TIMEOUT_LEAST), self._limits.session_seconds
         )
         session = Session(
-            number=self._numbers, token=os.urandom(32), name=str(wanted.SessionName or "")[:_NAME_MOST], line=line,
+            number=self.created, token=os.urandom(32), name=str(wanted.SessionName or "")[:_NAME_MOST], line=line,
             nonce=os.urandom(32), timeout=timeout, heard=_now(), certificate=channel.client_certificate,
         )  # fmt: skip
         self.by_token[session.token] = session

@@ -13,6 +13,7 @@ from plantgate_connectors.opcua_server.door import Door, application_uri
 from plantgate_connectors.opcua_server.endpoints import Endpoints, modes
 from plantgate_connectors.opcua_server.kept import Kept
 from plantgate_connectors.opcua_server.listener import Listener
+from plantgate_connectors.opcua_server.monitored import Meter
 from plantgate_connectors.opcua_server.publishing import Publishing
 from plantgate_connectors.opcua_server.reading import Reading
 from plantgate_connectors.opcua_server.services import Services
@@ -30,9 +31,11 @@ _COUNT_SECONDS: Final = 5.0
 class OpcUaServerSink:
     """Takes batches into the address space; clients see them from there."""
 
-    def __init__(self, space: Space, context: Context) -> None:
+    def __init__(self, space: Space, context: Context, meter: Meter) -> None:
         self._space = space
         self._context = context
+        self.meter = meter
+        """What waits for clients."""
 
     async def accept(self, batch: Batch) -> None:
         """Returns when the address space holds the values, and so every subscription that wants them.
@@ -84,7 +87,7 @@ async def opcua_server(settings: OpcUaServerSettings, context: Context, space: S
                 group.create_task(_count(context, space, listener)),
             )
             context.standing.up(port=settings.port, application_uri=uri)
-            yield OpcUaServerSink(space, context)
+            yield OpcUaServerSink(space, context, publishing.meter)
             for task in tasks:
                 task.cancel()
             listener.stop()
@@ -104,15 +107,15 @@ async def _keep(kept: Kept, space: Space, seconds: float) -> None:
 
 
 async def _count(context: Context, space: Space, listener: Listener) -> None:
+    """For status and metrics: tags, those that a client watches, and what there has been since the start."""
     standing = context.standing
     while True:
         standing.live = len(space.slots)
+        standing.monitored = sum(1 for slot in space.slots.values() if slot.watchers)
         standing.counters.update(
-            clients=listener.connected,
-            sessions=len(listener.sessions.by_token),
-            subscriptions=len(listener.publishing.subscriptions),
-            monitored_items=listener.publishing.items,
-            queued_bytes=listener.publishing.meter.held,
+            clients=listener.accepted,
+            sessions=listener.sessions.created,
+            subscriptions=listener.publishing.created,
             repeats=space.repeats,
             retyped=space.retyped,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from plantgate_connectors.opcua_server import values
-from plantgate_connectors.opcua_server.monitored import DISABLED, Item, Meter
+from plantgate_connectors.opcua_server.monitored import DISABLED, REPORTING, Item, Meter
 
 KEPT_MAX: Final = 64
 """Messages kept for Republish."""
@@ -121,11 +121,9 @@ class Subscription:
         self._unheard = 0
 
     def _has_news(self) -> bool:
-        while self._ready:
-            item = next(iter(self._ready))
-            if item.queue and item.mode == 2:
-                return True
-            del self._ready[item]
+        if any(item.queue and item.mode == REPORTING for item in self._ready):
+            return True
+        self._ready.clear()
         return False
 
     def message(self, published: int, bytes_max: int) -> tuple[bytes, bool]:
@@ -149,10 +147,11 @@ class Subscription:
         most = self.pace.notifications_max or 2**31
         room = (bytes_max or 2**31) - 200
         written: list[bytes] = []
-        while self._ready and most > 0:
-            item = next(iter(self._ready))
+        # Walked once and not eaten from the front: the first key of a dictionary is found past all that were deleted.
+        ready, self._ready = self._ready, {}
+        for item in ready:
             queue = item.queue
-            while queue and most > 0:
+            while queue and most > 0 and item.mode == REPORTING:
                 if len(queue[0]) + 4 > room:
                     if written:
                         most = 0
@@ -162,8 +161,8 @@ class Subscription:
                 written.append(value)
                 room -= len(value)
                 most -= 1
-            if not queue:
-                del self._ready[item]
+            if queue and item.mode == REPORTING:
+                self._ready[item] = None
         return struct.pack("<i", len(written)) + b"".join(written) + _NULL
 
     def _shortened(self, encoded: bytes) -> bytes:

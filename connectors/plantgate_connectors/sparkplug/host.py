@@ -167,6 +167,8 @@ class HostApplication:
         """Safe; of our own absence we need not tell again."""
         if self._inbox.ack(cursor):
             self._followed.memory.told()
+        # What came later and does not become safe in this session is lost with it: a gap must begin before it.
+        self._followed.memory.heard = self._inbox.safe or self._followed.memory.heard
 
     # What the session tells.
 
@@ -178,7 +180,6 @@ class HostApplication:
             if self._session is not None:
                 self._session.end(f"it sent {error}", abort=True)
             return
-        self._followed.memory.heard = self._context.clock.now()
         if topic == self._presence.topic.encode():
             self._inbox.take(mid, 0)
             self._presence.heard(content, lambda: self.count("states_said_again"))

@@ -33,6 +33,8 @@ class Inbox:
         self._context = context
         self._bytes_max = bytes_max
         self._session: Session | None = None
+        self.safe: int | None = None
+        """When the first message of the last batch that is safe had come, ns UTC."""
         self._full: deque[_Filling] = deque()
         self._filling = _Filling()
         self._owed: deque[tuple[int, _Filling]] = deque()
@@ -113,6 +115,8 @@ class Inbox:
         while self._owed and self._owed[0][0] <= upto:
             safe.append(self._owed.popleft()[1])
         self._confirm(safe)
+        if safe:
+            self.safe = safe[-1].batch.received
         return any(filling.tells for filling in safe)
 
     def _confirm(self, safe: list[_Filling]) -> None:

@@ -1,4 +1,4 @@
-"""What every source must do, as test cases that run against a simulated device. The docstring of a case is its promise."""
+"""What every source must do, as test cases against a simulated device. The docstring of a case is its promise."""
 
 import asyncio
 import random

@@ -43,7 +43,7 @@ class Link:
     split: float = 0.15
     """Share of the pieces that arrive in two parts, 0..1."""
     breaks_after_bytes: int | None = None
-    """After so many bytes more, in either direction, the connection that carries the last of them breaks right there."""
+    """After so many bytes more, in either direction, the connection that carries the last of them breaks there."""
     noise: float = 0.0
     """Share of the pieces that come damaged from the end that was dialled, 0..1: bytes changed, missing, too many."""
     noise_from_dialler: bool = False
@@ -88,7 +88,7 @@ class Network:
             client.severed = server.severed = True
 
     def mute(self, where: Where) -> None:
-        """From now on bytes vanish, yet connecting works: a program that hangs, whose operating system still answers."""
+        """From now on bytes vanish, yet connecting works: a program that hangs, whose system still answers."""
         self._turn(where, "mute")
         for client, server in self._of(where):
             client.severed = server.severed = True
@@ -106,6 +106,14 @@ class Network:
         for client, server in self._of(where):
             client.break_with(reset_by_peer())
             server.break_with(reset_by_peer())
+
+    def lose(self, where: Where) -> None:
+        """Every open connection breaks as after a pulled cable, once the kernel has repeated itself in vain.
+
+        Both ends are told "no route to host", which is no `ConnectionError`; new ones work.
+        """
+        for end in itertools.chain.from_iterable(self._of(where)):
+            end.break_with(OSError(errno.EHOSTUNREACH, "no route to host"))
 
     def heal(self, where: Where) -> None:
         """End `cut`, `mute`, `hold` and `refuse`."""
@@ -223,7 +231,7 @@ class Network:
                 return self._random.randbytes(len(piece))
 
     def up_to_the_break(self, address: tuple[str, int], piece: bytes) -> tuple[bytes, bool]:
-        """What of the piece still arrives, and whether the connection breaks after it (see `Link.breaks_after_bytes`)."""
+        """What of the piece still arrives, and whether the connection breaks after it."""
         link = self.behaviour(address)
         if link.breaks_after_bytes is None:
             return piece, False

@@ -111,7 +111,6 @@ class Pipe:
             self._unread -= len(chunk)
             self.push()
 
-
     def _deliver(self, piece: bytes) -> bool:
         """Hand a piece to the receiver; False if the connection breaks at its end."""
         address = self.sender.address

@@ -8,6 +8,7 @@ import json
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tests.connectors.http.given import (
     talk,
 )
 
-pytestmark = pytest.mark.simulated(seeds=2)
+pytestmark = pytest.mark.simulated(seeds=1)
 
 ONE = b'{"tags":["a"],"values":[1],"qualities":[0],"times":[null]}'
 
@@ -128,7 +129,6 @@ async def test_a_body_that_trickles_is_cut_off_and_gives_its_room_back(tmp_path:
 async def test_a_client_that_reads_no_answers_is_cut_off(tmp_path: Path) -> None:
     async with served(tmp_path) as (connector, _), connected() as (reader, writer):
         reader._transport.pause_reading()  # type: ignore[attr-defined]
-        flood = request("/nowhere", b"", "Connection: keep-alive", method="GET")
         deaf = request("/text", b"x") * 50
 
         async def pour() -> None:
@@ -136,7 +136,6 @@ async def test_a_client_that_reads_no_answers_is_cut_off(tmp_path: Path) -> None
                 writer.write(deaf)
                 await writer.drain()
 
-        assert flood
         pouring = asyncio.create_task(pour())
         await eventually(lambda: connector.context.standing.counters.get("refused", 0) > 0, seconds=600)
         assert any(line[2].get("reason") == "unread" for line in said(connector.context))
@@ -212,12 +211,18 @@ async def test_many_small_requests_in_one_go_are_answered_in_turn(tmp_path: Path
         assert got.values == [str(n) for n in range(300)]
 
 
+@cache
+def bomb() -> bytes:
+    """A hundred megabytes in a hundred kilobytes."""
+    return gzip.compress(b"0" * 100_000_000)
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, identity", "x-unknown"])
 async def test_a_compressed_body_is_refused_and_never_unpacked(tmp_path: Path, encoding: str) -> None:
-    bomb = gzip.compress(b"0" * 100_000_000)
     async with served(tmp_path) as (_, got):
+        bomb()
         tracemalloc.start()
-        answer = await post("/text", bomb, f"Content-Encoding: {encoding}")
+        answer = await post("/text", bomb(), f"Content-Encoding: {encoding}")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert answer.status == 415

@@ -108,6 +108,30 @@ async def test_validators_are_sent_back_and_304_gives_nothing(tmp_path: Path) ->
         assert got.values == [1]
 
 
+async def test_what_had_no_room_is_asked_for_again_though_nothing_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plantgate_connectors.http.poller.BUFFER_SAMPLES", 5)
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/b":
+            return web.Response(body=b"7", content_type="application/json")
+        if "If-None-Match" in request.headers:
+            return web.Response(status=304)
+        await asyncio.sleep(5.0)  # meanwhile the other fills the buffer
+        return web.Response(body=b'{"v":1,"t":0}', headers={"ETag": '"one"'})
+
+    other = {"url": f"http://{HOST}:{PORT}/b", "interval_seconds": 0.5, "payload": "number", "tag": "b"}
+    async with server(handler, PORT), poller(tmp_path, other).source() as source:
+        await asyncio.sleep(25.0)
+        async with pumping(source) as got:
+            await asyncio.sleep(30.0)
+    assert [sample.value for sample in got if sample.tag == "t"] == [1]
+    assert [(gap.cause, gap.lost is not None) for gap in got.gaps if gap.tags == ("t",)] == [
+        ("outbox did not keep up", True)
+    ]
+
+
 async def test_a_failure_is_bad_once_and_a_gap_when_it_is_over(tmp_path: Path) -> None:
     bodies = [(200, T0), (500, 0), (503, 0), (404, 0), (200, T0 + 40 * SECOND), (200, T0 + 50 * SECOND)]
 

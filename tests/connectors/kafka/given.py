@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from plantgate.sdk import Batch, Context, Unavailable
-from plantgate.testing.clock import WallClock
+from plantgate.sdk import Batch, Clock, Context, Unavailable
 from plantgate.testing.context import RecordedLog, lent
 from plantgate_connectors.kafka import Kafka, KafkaSettings
 
@@ -18,7 +17,7 @@ def settings(server: str, **written: Any) -> KafkaSettings:
     return KafkaSettings.model_validate_json(json.dumps({"servers": [server], **written}))
 
 
-def kafka(folder: Path, server: str, *, clock: WallClock | None = None, **written: Any) -> Kafka:
+def kafka(folder: Path, server: str, *, clock: Clock | None = None, **written: Any) -> Kafka:
     """A connector that keeps its things in `folder`."""
     return Kafka(settings(server, **written), lent(folder, clock=clock))
 

@@ -15,15 +15,17 @@ from io import BytesIO
 from typing import Any
 
 from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-VERSIONS = {0: (3, 7), 1: (4, 11), 2: (1, 3), 3: (1, 5), 18: (0, 0), 22: (0, 0)}
-OUT_OF_ORDER, DUPLICATE, UNKNOWN_TOPIC, TOO_LARGE = 45, 46, 3, 10
+VERSIONS = {0: (3, 7), 1: (4, 11), 2: (1, 3), 3: (1, 5), 8: (2, 3), 9: (1, 3), 10: (0, 1), 18: (0, 0), 22: (0, 0)}
+OUT_OF_RANGE, UNKNOWN_TOPIC, TOO_LARGE, NOT_REPLICATED, OUT_OF_ORDER = 1, 3, 10, 20, 45
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 
 
@@ -36,6 +38,9 @@ REQUESTS = {
     1: _by_version(FetchRequest),
     2: _by_version(OffsetRequest),
     3: _by_version(MetadataRequest),
+    8: _by_version(OffsetCommitRequest),
+    9: _by_version(OffsetFetchRequest),
+    10: _by_version(FindCoordinatorRequest),
     18: _by_version(ApiVersionRequest),
     22: _by_version(InitProducerIdRequest),
 }
@@ -46,7 +51,16 @@ class Partition:
     """A log: batches as they came, each with the offset of its first record."""
 
     batches: list[tuple[int, bytes]] = field(default_factory=list)
+    start: int = 0
     end: int = 0
+    replicated: int | None = None
+    """Where a slow replica is; None: everywhere. What lies behind it cannot be read."""
+
+    @property
+    def seen(self) -> int:
+        """The end for those who read."""
+        return self.end if self.replicated is None else self.replicated
+
     sequences: dict[int, list[tuple[int, int, int]]] = field(default_factory=lambda: defaultdict(list))
     """By producer: first sequence, count and offset of its last five batches."""
 
@@ -56,17 +70,29 @@ class Partition:
         producer, first, count = head[9], head[11], head[12]
         if not DefaultRecordBatch(raw).validate_crc():
             return 2, -1
+        if producer < 0:
+            return 0, self.keep(raw, count)
         known = self.sequences[producer]
         for earlier, size, offset in known:
             if (earlier, size) == (first, count):
                 return 0, offset  # the same batch again: it is there
         if first != (known[-1][0] + known[-1][1] if known else 0):
             return OUT_OF_ORDER, -1
+        offset = self.keep(raw, count)
+        self.sequences[producer] = [*known, (first, count, offset)][-5:]
+        return 0, offset
+
+    def keep(self, raw: bytes, count: int) -> int:
+        """Whatever it is, it takes `count` offsets."""
         offset = self.end
         self.batches.append((offset, struct.pack(">q", offset) + raw[8:]))
         self.end += count
-        self.sequences[producer] = [*known, (first, count, offset)][-5:]
-        return 0, offset
+        return offset
+
+    def forget(self, until: int) -> None:
+        """Delete the batches before this offset, as retention does."""
+        self.batches = [(first, raw) for first, raw in self.batches if first >= until]
+        self.start = until
 
 
 class Twin:
@@ -82,12 +108,30 @@ class Twin:
         """Requests by number that are done and never answered."""
         self.answers: dict[int, Callable[[str, int], int | None]] = {}
         """Request by number to an error code given for a topic and partition in place of doing it."""
+        self.committed: dict[tuple[str, int], int] = {}
+        """Positions, of whichever group."""
+        self.would_make_topics = False
+        """Whether anybody asked for a topic in a way that makes it."""
+        self.raw_answer: bytes | None = None
+        """Given in place of every answer."""
         self._next_producer = 1000
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def make(self, topic: str, partitions: int = 1) -> None:
         """Make a topic."""
         self.topics[topic] = [Partition() for _ in range(partitions)]
+
+    def put(self, topic: str, *values: bytes | None, key: bytes | None = None, partition: int = 0) -> None:
+        """Another's records, in one batch."""
+        builder: Any = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 2**30)
+        for place, value in enumerate(values):
+            builder.append(place, 1_700_000_000_000, key, value, [])
+        self.topics[topic][partition].append(bytes(builder.build()))
+
+    def unread(self, topic: str) -> int:
+        """Records that no group has said to have read."""
+        ends = {(topic, number): partition.end for number, partition in enumerate(self.topics[topic])}
+        return sum(end - self.committed.get(place, 0) for place, end in ends.items())
 
     def records(self, topic: str) -> list[Any]:
         """Everything in a topic, partition by partition."""
@@ -118,7 +162,9 @@ class Twin:
                     return
                 frame = await reader.readexactly(size)
                 answer = await self._answer(frame)
-                if answer is not None:
+                if self.raw_answer is not None:
+                    writer.write(self.raw_answer)
+                elif answer is not None:
                     writer.write(struct.pack(">i", len(answer)) + answer)
                     await writer.drain()
         except (OSError, EOFError, ValueError, struct.error, KeyError, TypeError, IndexError):
@@ -144,9 +190,10 @@ class Twin:
 
     async def _do_3(self, request: Any) -> dict[str, Any]:
         topics = []
+        self.would_make_topics |= getattr(request, "allow_auto_topic_creation", True)
         for name in request.topics or ():
             there = self.topics.get(name)
-            extra = ([],) if request.API_VERSION >= 5 else ()
+            extra: tuple[Any, ...] = ([],) if request.API_VERSION >= 5 else ()
             partitions = [(0, number, 0, [0], [0], *extra) for number in range(len(there or ()))]
             code = UNKNOWN_TOPIC if there is None else 0
             topics.append((self._said(3, name, 0, code), name, False, partitions))
@@ -180,6 +227,8 @@ class Twin:
                     code = TOO_LARGE
                 elif not code:
                     code, offset = self.topics[name][number].append(raw)
+                    if not code and self.topics[name][number].replicated is not None:
+                        code = NOT_REPLICATED
                 extra = (0,) if request.API_VERSION >= 5 else ()
                 answers.append((number, code, offset, -1, *extra))
             topics.append((name, answers))
@@ -191,27 +240,72 @@ class Twin:
             answers = []
             for number, which in partitions:
                 partition = self.topics[name][number]
-                answers.append((number, self._said(2, name, number, 0), -1, 0 if which == -2 else partition.end))
+                answers.append(
+                    (number, self._said(2, name, number, 0), -1, partition.start if which == -2 else partition.seen)
+                )
             topics.append((name, answers))
         return {"topics": topics, "throttle_time_ms": 0} if request.API_VERSION >= 2 else {"topics": topics}
 
-    async def _do_1(self, request: Any) -> dict[str, Any]:
+    async def _do_10(self, request: Any) -> dict[str, Any]:
+        more = {"throttle_time_ms": 0, "error_message": None} if request.API_VERSION else {}
+        code = self._said(10, "", 0, 0)
+        return {"error_code": code, "coordinator_id": 0, "host": self.host, "port": self.port, **more}
+
+    async def _do_9(self, request: Any) -> dict[str, Any]:
+        topics = [
+            (topic, [(number, self.committed.get((topic, number), -1), "", 0) for number in partitions])
+            for topic, partitions in request.topics
+        ]
+        answer: dict[str, Any] = {"topics": topics}
+        if request.API_VERSION >= 2:
+            answer["error_code"] = self._said(9, "", 0, 0)
+        if request.API_VERSION >= 3:
+            answer["throttle_time_ms"] = 0
+        return answer
+
+    async def _do_8(self, request: Any) -> dict[str, Any]:
         topics = []
-        for name, partitions in request.topics:
+        for topic, partitions in request.topics:
             answers = []
-            for asked in partitions:
-                number, start = asked[0], asked[2] if request.API_VERSION >= 9 else asked[1]
-                partition = self.topics[name][number]
-                raw = b"".join(raw for first, raw in partition.batches if first + _count(raw) > start)[: 2**20]
-                middle: tuple[Any, ...] = ([],) if request.API_VERSION == 4 else (0, [])
-                if request.API_VERSION >= 11:
-                    middle = (*middle, -1)
-                answers.append((number, self._said(1, name, number, 0), partition.end, partition.end, *middle, raw))
-            topics.append((name, answers))
+            for number, offset, *_ in partitions:
+                code = self._said(8, topic, number, 0)
+                if not code:
+                    self.committed[topic, number] = offset
+                answers.append((number, code))
+            topics.append((topic, answers))
+        return {"topics": topics, "throttle_time_ms": 0} if request.API_VERSION >= 3 else {"topics": topics}
+
+    async def _do_1(self, request: Any) -> dict[str, Any]:
+        topics = self._found(request)
+        if not any(partition[-1] or partition[1] for _, partitions in topics for partition in partitions):
+            await asyncio.sleep(request.max_wait_time / 1000)
+            topics = self._found(request)
         answer: dict[str, Any] = {"throttle_time_ms": 0, "topics": topics}
         if request.API_VERSION >= 7:
             answer |= {"error_code": 0, "session_id": 0}
         return answer
+
+    def _found(self, request: Any) -> list[tuple[str, list[tuple[Any, ...]]]]:
+        topics = []
+        for name, partitions in request.topics:
+            answers: list[tuple[Any, ...]] = []
+            for asked in partitions:
+                number, start = asked[0], asked[2] if request.API_VERSION >= 9 else asked[1]
+                code = self._said(1, name, number, 0)
+                middle: tuple[Any, ...] = ([],) if request.API_VERSION == 4 else (0, [])
+                if request.API_VERSION >= 11:
+                    middle = (*middle, -1)
+                if name not in self.topics:
+                    answers.append((number, UNKNOWN_TOPIC, -1, -1, *middle, b""))
+                    continue
+                partition = self.topics[name][number]
+                if not code and not partition.start <= start <= partition.end:
+                    code = OUT_OF_RANGE
+                there = [(first, raw) for first, raw in partition.batches if first < partition.seen]
+                raw = b"".join(raw for first, raw in there if first + _count(raw) > start)[: 2**20]
+                answers.append((number, code, partition.seen, partition.seen, *middle, b"" if code else raw))
+            topics.append((name, answers))
+        return topics
 
     def _said(self, api: int, topic: str, partition: int, otherwise: int) -> int:
         script = self.answers.get(api)
@@ -220,8 +314,9 @@ class Twin:
 
 
 def _count(raw: bytes) -> int:
-    count: int = _HEAD.unpack_from(raw)[12]
-    return count
+    """How many offsets a batch takes."""
+    delta: int = _HEAD.unpack_from(raw)[6]
+    return delta + 1
 
 
 @asynccontextmanager

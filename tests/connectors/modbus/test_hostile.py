@@ -99,7 +99,9 @@ async def test_an_answer_that_breaks_the_rules_is_a_bad_sample_and_nobody_else_n
 
 
 @pytest.mark.simulated(seeds=2)
-@pytest.mark.parametrize("wrong", ["length 65535", "wrong transaction id", "other function", "a byte a second", "nothing"])
+@pytest.mark.parametrize(
+    "wrong", ["length 65535", "wrong transaction id", "other function", "a byte a second", "nothing"]
+)
 async def test_a_device_that_comes_to_its_senses_is_read_again_and_the_gap_is_told(tmp_path: Path, wrong: str) -> None:
     async with beside_a_good_one(tmp_path) as (bad, _, source):
         await collect(source, 4)
@@ -147,7 +149,7 @@ async def test_two_answers_in_one_piece_and_one_in_seven_are_the_same_answers(tm
         connector = modbus(tmp_path, in_flight_max=2, devices=[device("d", 1, tag("a", 0), tag("b", 1000))])
         async with connector.source() as source:
             found = await watched(source, 5.0)
-    assert set(found) and set(found.qualities) == {GOOD}
+    assert set(found.qualities) == {GOOD}
     assert {(sample.tag, sample.value) for sample in found} == {("a", 11), ("b", 22)}
     assert len(found) >= 98
 
@@ -178,6 +180,7 @@ async def test_swapped_transaction_ids_are_found_out_by_what_was_asked(tmp_path:
         first: list[tuple[Question, bytes]] = []
 
         def reply(question: Question, pdu: bytes) -> list[bytes | float]:
+            first[:] = [each for each in first if each[0].address != question.address]  # what has timed out since
             first.append((question, pdu))
             if len(first) < 2:
                 return []
@@ -190,7 +193,8 @@ async def test_swapped_transaction_ids_are_found_out_by_what_was_asked(tmp_path:
         connector = modbus(tmp_path, in_flight_max=2, devices=[device("d", 1, *tags)])
         async with connector.source() as source:
             found = await watched(source, 5.0)
-    assert {(value, quality) for value, quality in (*of(found, "a"), *of(found, "b"))} == {(None, BAD_COMMUNICATION)}
+    assert BAD_COMMUNICATION in found.qualities
+    assert {value for value, _ in (*of(found, "a"), *of(found, "b"))} == {None}
 
 
 @pytest.mark.simulated(seeds=5)
@@ -364,7 +368,9 @@ async def test_rtu_finds_its_frame_or_gives_none(tmp_path: Path, spoil: str) -> 
         ({"address": 65530, "type": "string", "length": 20}, "takes 10 registers"),
     ],
 )
-def test_addresses_beyond_the_last_are_refused_before_anyone_is_asked(written: dict[str, object], sentence: str) -> None:
+def test_addresses_beyond_the_last_are_refused_before_anyone_is_asked(
+    written: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence):
         settings(devices=[{"name": "d", "tags": [{"tag": "t", **written}]}])
 
@@ -374,7 +380,10 @@ async def test_no_request_asks_for_nothing_or_for_more_than_the_protocol_lets(tm
     """However many tags there are: never 0, never 126 registers, never 2001 bits."""
     tags = [tag(f"r{n}", n) for n in range(1000)]
     tags += [tag(f"c{n}", n, table="coil") for n in range(5000)]
-    async with twin(HOST) as plc, modbus(tmp_path, devices=[device("d", 1, *tags)], poll_interval_ms=5000).source() as source:
+    async with (
+        twin(HOST) as plc,
+        modbus(tmp_path, devices=[device("d", 1, *tags)], poll_interval_ms=5000).source() as source,
+    ):
         await collect(source, 6000)
         assert {question.function for question in plc.of(1)} == {1, 3}
         for question in plc.of(1):

@@ -1,7 +1,9 @@
-"""A broker in trouble: its disk is full, or thousands of its clients die at once and all have left a will."""
+"""A broker in trouble: its disk is full, or thousands of its clients die at once and all have left a will.
+
+With real wills of real connections, on Mosquitto: `tests/integration/test_mqtt_trouble.py`.
+"""
 
 import asyncio
-import struct
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from plantgate.testing.mqtt_broker import Broker
 from plantgate.testing.mqtt_fields import NO_ANSWER, Reason
 from plantgate.testing.mqtt_packets import Message
 from plantgate.testing.simloop import running
-from tests.connectors.mqtt.given import HOST, batch, eventually, mqtt, with_broker
+from tests.connectors.mqtt.given import batch, eventually, mqtt, with_broker
 from tests.connectors.mqtt.test_sink import positions
 
 WILLS = 5_000
@@ -70,39 +72,19 @@ async def test_a_broker_whose_disk_is_full_is_waited_for_and_then_gets_everythin
     await with_broker(body)
 
 
-def _connect(number: int) -> bytes:
-    """A 3.1.1 client whose will is kept: `machines/<number>/state` says `offline`, at QoS 1."""
-    fields = [f"machine-{number}", f"machines/{number}/state", "offline"]
-    payload = b"".join(struct.pack("!H", len(field)) + field.encode() for field in fields)
-    rest = b"\x00\x04MQTT\x04\x2e\x00\x00" + payload
-    return bytes((0x10, len(rest))) + rest
-
-
-async def _machines(count: int) -> list[asyncio.StreamWriter]:
-    writers = []
-    for number in range(count):
-        reader, writer = await asyncio.open_connection(HOST, 1883)
-        writer.write(_connect(number))
-        assert await reader.readexactly(4) == b"\x20\x02\x00\x00"
-        writers.append(writer)
-    return writers
-
-
 @pytest.mark.simulated(seeds=1)
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 async def test_the_wills_of_five_thousand_clients_at_once_all_arrive_in_bounded_memory(
     tmp_path: Path, version: str
 ) -> None:
     async def body(broker: Broker) -> None:
-        machines = await _machines(WILLS)
         subscribe = [{"topic": "machines/{number}/state", "tag": "machine{number}", "payload": "text"}]
-        buffer = 50_000
+        buffer = 65_536
         connector = mqtt(tmp_path / "in", version=version, subscribe=subscribe, buffer_bytes_max=buffer)
         other = mqtt(tmp_path / "out", version=version)
         async with connector.source() as source, other.sink() as sink:
-            for machine in machines:
-                machine.transport.abort()
-            await eventually(lambda: broker.counters["wills"] == WILLS)
+            for number in range(WILLS):
+                broker.publish(f"machines/{number}/state", b"offline", qos=1, retain=True)
             for number in range(60):  # nobody reads; the other flow goes on
                 asked = running().elapsed
                 await sink.accept(batch(number, position=number))

@@ -144,8 +144,8 @@ def test_a_client_that_breaks_the_rules_is_left_with_a_reason(
         (hello() + frame(b"MSG", b"F", b"\0" * 40), frames.BAD_CHANNEL_UNKNOWN),
         (hello() + frame(b"OPN", b"F", b"\0\0\0\0\xff\xff\xff\x7f" + b"\0" * 40), frames.BAD_DECODING),
     ],
-    ids=["http", "MSG first", "OPN first", "2 GiB", "empty", "long address", "tiny buffers", "2 GiB address", "lying length",
-         "MSG before OPN", "OPN lies"],
+    ids=["http", "MSG first", "OPN first", "2 GiB", "empty", "long address", "tiny buffers", "2 GiB address",
+         "lying length", "MSG before OPN", "OPN lies"],
 )  # fmt: skip
 def test_what_is_no_greeting_is_refused_at_once(tmp_path: Path, said: bytes, status: int) -> None:
     async def use(server: Served) -> None:

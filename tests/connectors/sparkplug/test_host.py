@@ -542,6 +542,25 @@ async def test_after_an_absence_a_gap_comes_before_anything_else_until_it_is_saf
             ]
 
 
+async def test_a_gap_begins_before_what_was_read_and_did_not_become_safe(tmp_path: Path) -> None:
+    async with twin() as device:
+        node = FakeNode(device.broker)
+        node.has("speed", value=1.5)
+        connector = sparkplug(tmp_path, subscribe={"host_id": "scada"})
+        async with connector.source() as source:
+            node.birth()
+            batch = await source.read()
+            await source.ack(batch.cursor)
+            safe = batch.received
+            await asyncio.sleep(60)
+            node.data(("speed", 2.5))
+            lost = await source.read()
+            assert lost.values == [2.5]
+        async with connector.source() as source:
+            (gap,) = (await source.read()).gaps
+        assert gap.since == safe < lost.received
+
+
 async def test_a_plantgate_edge_node_is_read_exactly_and_its_repeats_are_dropped(tmp_path: Path) -> None:
     async with hosting(tmp_path / "host", tag="{device}/{metric}", node_tag="{metric}") as host:
         from tests.connectors.sparkplug.test_edge import batch

@@ -62,7 +62,7 @@ class Device:
                 if message == "read":
                     sending = asyncio.create_task(self._send(writer))
                 elif isinstance(message, int):
-                    self.acknowledged = max(self.acknowledged, message)
+                    self.acknowledged = max(self.acknowledged, min(message, len(self.readings)))
                 else:
                     self.written += [Sample(*row) for row in message[1]]
                     writer.write(f"{message[0]}\n".encode())
@@ -106,12 +106,23 @@ class AcmeSource:
             try:
                 async with asyncio.timeout(self.silence_seconds):
                     line = await self.reader.readline()
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, ValueError) as error:
                 raise Unavailable(f"plc: no answer: {error!r}") from error
             if not line:
                 raise Unavailable("plc: closed the connection")
-            if (row := json.loads(line)) is not None:
+            if (row := self.parse(line)) is not None:
                 return Batch.of([Sample(*row[1:])], cursor=str(row[0]))
+
+    def parse(self, line: bytes) -> list[Any] | None:
+        try:
+            match json.loads(line):
+                case None:
+                    return None
+                case [int(), str(), _, int(), int() | None] as row:
+                    return row
+        except ValueError as error:
+            raise Unavailable(f"plc: sends what is not JSON: {error}") from error
+        raise Unavailable("plc: sends what is not a reading")
 
     async def ack(self, cursor: Cursor) -> None:
         self.writer.write(f"{cursor}\n".encode())
@@ -271,6 +282,60 @@ class HoardingSource(AcmeSource):
         return await self.hoard.get()
 
 
+class GreedySource(HoardingSource):
+    """Acknowledges what only it has, and hands it on later."""
+
+    async def _gather(self) -> None:
+        while True:
+            batch = await AcmeSource.read(self)
+            await self.ack(batch.cursor)
+            self.hoard.put_nowait(batch)
+
+    async def read(self) -> Batch:
+        await asyncio.sleep(0.05)
+        return await super().read()
+
+
+class GullibleSource(AcmeSource):
+    """Believes that the device always sends what it should."""
+
+    def parse(self, line: bytes) -> list[Any] | None:
+        row: list[Any] | None = json.loads(line)
+        return row
+
+
+class BareSource(AcmeSource):
+    """Lets the operating system's errors through."""
+
+    async def read(self) -> Batch:
+        try:
+            return await super().read()
+        except Unavailable as error:
+            raise (error.__cause__ if isinstance(error.__cause__, ConnectionError) else error) from None
+
+
+class GulpingSource(AcmeSource):
+    """Takes what arrives together for a message."""
+
+    async def read(self) -> Batch:
+        while (row := json.loads(await self.reader.read(65536))) is None:
+            pass
+        return Batch.of([Sample(*row[1:])], cursor=str(row[0]))
+
+
+class LiteralSink(AcmeSink):
+    """Believes that the answer is a number."""
+
+    async def accept(self, batch: Batch) -> None:
+        try:
+            async with asyncio.timeout(15):
+                await self.send(batch.position, [[s.tag, s.value, s.quality, s.time] for s in batch])
+                if int(await self.reader.readline()) != batch.position:
+                    raise Unavailable("plc: another answer")
+        except (OSError, TimeoutError) as error:
+            raise Unavailable("plc: no answer") from error
+
+
 class TrustingSink(AcmeSink):
     """Returns when it has sent, not when the far end has it."""
 
@@ -299,6 +364,18 @@ class BrittleSink(AcmeSink):
             if isinstance(value, float) and value != value:
                 raise ZeroDivisionError
         await super().accept(batch)
+
+
+class BareAcme(Acme):
+    """Lets the operating system's errors through when connecting."""
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(self.settings.host, 700)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 def with_source(mistake: type[AcmeSource]) -> type[Acme]:

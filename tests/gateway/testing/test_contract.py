@@ -90,6 +90,18 @@ def _fails(contract: Any, made: type[acme.Acme], case: str, tmp_path: Path) -> s
         (acme.HastySource, "test_keeps_order_within_a_tag", "out of order"),
         (acme.HoardingSource, "test_memory_stays_bounded_under_a_stalled_pump", "more bytes"),
         (acme.HoardingSource, "test_closing_leaves_no_task_or_socket", "left behind"),
+        (acme.HoardingSource, "test_cancelling_an_opening_leaves_nothing", "left behind"),
+        (acme.PatientSource, "test_a_device_that_accepts_and_says_nothing_is_given_up", "did not say so"),
+        (
+            acme.ForgetfulSource,
+            "test_repeats_after_a_restart_what_was_not_acknowledged_or_names_it_in_a_gap",
+            "no gap says so",
+        ),
+        (
+            acme.GreedySource,
+            "test_repeats_after_a_crash_what_was_not_acknowledged_or_names_it_in_a_gap",
+            "no gap says so",
+        ),
     ],
 )
 def test_a_mistake_in_a_source_is_noticed(mistake: type[acme.AcmeSource], case: str, says: str, tmp_path: Path) -> None:
@@ -102,6 +114,8 @@ def test_a_mistake_in_a_source_is_noticed(mistake: type[acme.AcmeSource], case: 
         (acme.TrustingSink, "test_returns_only_after_the_far_end_has_it", "accepted, and not there"),
         (acme.TrustingSink, "test_does_not_return_while_the_far_end_is_cut_off", "nothing can have reached"),
         (acme.TrustingSink, "test_nothing_is_lost_or_rejected_while_the_far_end_comes_and_goes", "not there"),
+        (acme.TrustingSink, "test_nothing_is_lost_by_a_cut_at_any_byte", "not there"),
+        (acme.TrustingSink, "test_a_far_end_that_accepts_and_says_nothing_is_given_up", "still the batch was accepted"),
     ],
 )
 def test_a_mistake_in_a_sink_is_noticed(mistake: type[acme.AcmeSink], case: str, says: str, tmp_path: Path) -> None:
@@ -123,6 +137,30 @@ def test_falling_over_a_value_is_noticed(tmp_path: Path) -> None:
             tmp_path,
             0,
         )
+
+
+@pytest.mark.parametrize(
+    ("contract", "made", "case", "error"),
+    [
+        (AcmeSourceContract, acme.with_source(acme.GullibleSource), "test_survives_noise", ValueError),
+        (AcmeSourceContract, acme.with_source(acme.BareSource), "test_survives_a_cut_at_any_byte", OSError),
+        (AcmeSourceContract, acme.with_source(acme.BareSource), "test_survives_a_reset", OSError),
+        (AcmeSourceContract, acme.with_source(acme.GulpingSource), "test_survives_a_slow_link", ValueError),
+        (AcmeSourceContract, acme.BareAcme, "test_survives_a_refusal", OSError),
+        (AcmeSourceContract, acme.BareAcme, "test_a_device_that_is_not_there_is_unavailable", OSError),
+        (AcmeSinkContract, acme.BareAcme, "test_a_far_end_that_is_not_there_is_unavailable", OSError),
+        (AcmeSinkContract, acme.with_sink(acme.LiteralSink), "test_survives_noise", ValueError),
+    ],
+)
+def test_an_error_that_is_no_verdict_is_noticed(
+    contract: Any, made: type[acme.Acme], case: str, error: type[Exception], tmp_path: Path
+) -> None:
+    def over_seeds() -> None:
+        for seed in range(20):
+            _case(contract, made, case, tmp_path / str(seed), seed)
+
+    with pytest.raises(error):
+        over_seeds()
 
 
 def test_failures_of_the_simulation_are_assertions() -> None:

@@ -57,6 +57,8 @@ class Promise:
     anew: bool = True
     """A sample may come again under another number: a poll finds nothing new, and a SIGKILL can keep from being told
     that it was taken."""
+    stale_rows: int = 0
+    """Not fetched: how many rows may have arrived after the time that a restarted gateway takes for the last."""
 
 
 @dataclass(slots=True)
@@ -125,7 +127,8 @@ def judge(rows: Rows, prefix: str, arrived: Arrived, promise: Promise) -> Verdic
     for name, tag in tags.items():
         missing = tag.sent.keys() - tag.arrived.keys()
         if not promise.fetched:
-            faults = unexplained(name, list(tag.sent), tag.arrived.keys(), arrived.gaps)
+            stale = promise.stale_rows
+            faults = unexplained(name, list(tag.sent), tag.arrived.keys(), arrived.gaps, stale_rows=stale)
         elif wrong := abs(len(missing) - tag.named_lost):
             first = min(missing, default="none")
             faults = Faults(wrong, [f"{len(missing)} missing, {tag.named_lost} named in gap records; first {first}"])

@@ -1,6 +1,7 @@
 """The stretches that gap records name, against what is missing of a tag where nothing can be fetched later."""
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,19 +24,21 @@ class Faults:
             self.reasons.append(f"{rows} {reason}")
 
 
-def unexplained(tag: str, sent: Sequence[str], arrived: Collection[str], gaps: Sequence[dict[str, Any]]) -> Faults:
+def unexplained(
+    tag: str, sent: Sequence[str], arrived: Collection[str], gaps: Sequence[dict[str, Any]], *, stale_rows: int
+) -> Faults:
     """Every row that is missing lies in a stretch that was named; and no stretch claims what is not so.
 
     A count is of polls, and a row stands for at least one: more rows cannot be missing than polls were. Where no poll
-    was answered for a while, or before the first that was, nothing can have arrived.
+    was answered for a while nothing can have arrived; unless the gateway was restarted just before, and knew the time
+    of the last value only as it had been a little earlier.
     """
     faults = Faults()
     missing = set(sent) - set(arrived)
-    records = [(gap, set(stretch(gap, sent)) & missing) for gap in gaps if tag in gap["tags"] and gap["lost"] != 0]
-    named: dict[str, int] = {}
-    for _, rows in records:
-        for time in rows:
-            named[time] = named.get(time, 0) + 1
+    ours = [gap for gap in gaps if tag in gap["tags"] and gap["lost"] != 0 and not _without_time(gap)]
+    restarts = [_ends(gap) for gap in ours if gap["lost"] is None]
+    records = [(gap, set(stretch(gap, sent)) & missing) for gap in ours]
+    named = Counter(time for _, rows in records for time in rows)
     bare = missing - named.keys()
     faults.found(len(bare), f"outside of every gap record, the first at {min(bare, default='')}")
     for gap, rows in records:
@@ -44,10 +47,20 @@ def unexplained(tag: str, sent: Sequence[str], arrived: Collection[str], gaps: S
             polls = gap["lost"] // len(gap["tags"])
             alone = sum(named[time] == 1 for time in rows)
             faults.found(max(0, alone - polls), f"more than the polls that were missed: {told}")
-        if gap["since"] is None or gap["until"] is None or (gap["lost"] is not None and gap["cause"] != SLOW):
-            came = [time for time in stretch(gap, sent, inner=True) if time in arrived]
-            faults.found(len(came), f"arrived inside a stretch that is said to be lost: {told}")
+        if gap["cause"] != SLOW:
+            came = sum(time in arrived for time in stretch(gap, sent, inner=True))
+            known = stale_rows if _ends(gap) in restarts else 0
+            faults.found(came if came > known else 0, f"arrived inside a stretch that is said to be lost: {told}")
     return faults
+
+
+def _without_time(gap: dict[str, Any]) -> bool:
+    """From before the device's clock ran: says nothing of any row."""
+    return gap["since"] is None and gap["until"] is None
+
+
+def _ends(gap: dict[str, Any]) -> tuple[object, object]:
+    return gap["since"], gap["until"]
 
 
 def stretch(gap: dict[str, Any], sent: Sequence[str], *, inner: bool = False) -> Sequence[str]:

@@ -7,6 +7,8 @@
 //
 // The client ends when its stdin closes, so it never outlives the test that started it.
 
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { opcua } from "./library.js";
@@ -68,7 +70,8 @@ async function connect() {
     const user = options.user
         ? { type: UserTokenType.UserName, userName: options.user, password: options.password }
         : options.user_certificate
-          ? { type: UserTokenType.Certificate, certificateData: options.user_certificate, privateKey: options.user_key }
+          ? { type: UserTokenType.Certificate, certificateData: new X509Certificate(readFileSync(options.user_certificate)).raw,
+                privateKey: readFileSync(options.user_key, "utf-8") }
           : { type: UserTokenType.Anonymous };
     session = await client.createSession(user);
     return {};

@@ -33,6 +33,7 @@ from plantgate.sdk import (
     Settings,
     Sink,
     Source,
+    State,
     Unavailable,
 )
 from plantgate.store.codec import halves
@@ -99,6 +100,10 @@ class HostedSession:
                 self.former = None
             self.use = await asyncio.shield(self.building)
             standing, log = self.use.context.standing, self.use.context.log
+            if standing.state is State.UP:
+                # The session before ended there and well, and the gateway has said since how the use stands: what was
+                # told before must be news again.
+                standing.state = State.STARTING
             try:
                 await self._serve()
             except GatewayError as error:
