@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plantgate import __version__
-from plantgate.cli import main
+from plantgate.cli import _COMMANDS, main
 from plantgate.config.load import load
 from plantgate.config.plan import document
 
@@ -130,7 +130,7 @@ def test_a_plant_file_that_is_not_there_is_exit_code_2(capsys: pytest.CaptureFix
     ("written", "said"),
     [
         ("chekc", "no command `chekc`; did you mean `plantgate check`?"),
-        ("frobnicate", "no command `frobnicate`; there are run, check, plan, status, audit, list, schema, new, check-plugin, docs, version"),
+        ("frobnicate", f"no command `frobnicate`; there are {', '.join(_COMMANDS)}"),
     ],
 )
 def test_an_unknown_command_gets_a_suggestion(written: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

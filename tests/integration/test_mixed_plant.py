@@ -1,4 +1,4 @@
-"""One plant file with everything: what five kinds of machines say, six kinds of readers get, quality and time included."""
+"""One plant file with everything: what five kinds of machines say, six kinds of readers get, with quality and time."""
 
 import asyncio
 import json

@@ -113,7 +113,8 @@ async def travel(
 ) -> Journey:
     """Run one journey to its end: readings, crashes and cuts at seeded moments, then calm until all is delivered.
 
-    `living_in` can wire the flow another way. `collecting`, `seen_as` (the disk as the gateway sees it), `far_ends` and `names_what_it_loses` are for breaking.
+    `living_in` can wire the flow another way. `collecting`, `seen_as` (the disk as the gateway sees it), `far_ends` and
+    `names_what_it_loses` are for breaking.
     """
     luck = running().random("journey")
     device = Device(running().random("device"), capacity=capacity, names_what_it_loses=names_what_it_loses)
