@@ -33,7 +33,7 @@ class Memory:
         self._file = folder / "subscriptions.json"
         self._kept: _Kept | None = None
         self.heard: int | None = None
-        """When a message last came (ns UTC), in the life of this process."""
+        """When the last message that is safe came (ns UTC), in the life of this process."""
         self.tags: set[str] = set()
         """Tags seen in the life of this process."""
 

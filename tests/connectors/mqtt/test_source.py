@@ -214,6 +214,24 @@ async def test_being_away_at_qos_0_is_a_gap(tmp_path: Path) -> None:
     await with_broker(body)
 
 
+async def test_a_gap_begins_before_what_was_read_and_did_not_become_safe(tmp_path: Path) -> None:
+    async def body(broker: Broker) -> None:
+        connector = mqtt(tmp_path, subscribe=[{**NUMBERS[0], "qos": 0}])
+        async with connector.source() as source:
+            broker.publish("plant/3/temp", b"1", qos=1)
+            safe = await source.read()
+            await source.ack(safe.cursor)
+            await asyncio.sleep(60)
+            broker.publish("plant/3/temp", b"2", qos=1)
+            lost = await source.read()
+        async with connector.source() as source:
+            (gap,) = (await source.read()).gaps
+            assert gap.since is not None
+            assert safe.received <= gap.since < lost.received
+
+    await with_broker(body)
+
+
 async def test_a_damaged_record_of_subscriptions_is_a_gap_and_no_stop(tmp_path: Path) -> None:
     async def body(broker: Broker) -> None:
         (tmp_path / "subscriptions.json").write_bytes(b"\x00\x00")
