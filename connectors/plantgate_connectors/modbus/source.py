@@ -20,7 +20,7 @@ class Polled:
     def __init__(self, settings: ModbusSettings, context: Context) -> None:
         self.settings = settings
         self.context = context
-        self.memory = Memory(context.folder)
+        self.memory = Memory(context.folder, [device.name for device in settings.devices])
         self.memory.load()
         self.backlog = Backlog(settings.buffer_samples_max)
         began = asyncio.get_running_loop().time()
@@ -35,9 +35,9 @@ class Polled:
             for device in settings.devices
         ]
 
-    def save(self, *, at_once: bool = False) -> None:
+    def save(self) -> None:
         """For a later run of the gateway: what is not safe yet will be missing then."""
-        self.memory.save({**self.memory.times, **self.backlog.safe}, asyncio.get_running_loop().time(), at_once=at_once)
+        self.memory.keep(self.backlog.safe)
 
 
 class ModbusSource:
@@ -81,6 +81,7 @@ async def modbus_source(polled: Polled) -> AsyncIterator[ModbusSource]:
             for task in tasks:
                 task.cancel()
             polled.backlog.session_over()
-            polled.save(at_once=True)
+            polled.save()
+            polled.memory.close()
     if failure is not None:
         raise failure
