@@ -19,9 +19,10 @@ from typing import Any, Final
 from plantgate.config.load import check
 from plantgate.config.problems import Severity
 from plantgate.docs import BEGIN, END, tables
-from plantgate.kit.ran import FILE
 from plantgate.sdk import Connector
 
+FILE: Final = "PLANTGATE_CASES"
+"""Environment variable with the name of the file that `plantgate.kit.ran` writes."""
 _LIVE: Final = re.compile(r"cannot\s+(repeat|be\s+asked\s+again|replay)|repeats?\s+nothing|Not repeated")
 _RUNG: Final = re.compile(r"rung (1|2a|2b|3)\b")
 

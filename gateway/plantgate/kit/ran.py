@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pytest
 
-FILE: Final = "PLANTGATE_CASES"
-"""Environment variable with the name of the file to write."""
+from plantgate.kit.grade import FILE
+
 _CONTRACTS: Final = ("SourceContract", "LiveSourceContract", "SinkContract")
 
 
