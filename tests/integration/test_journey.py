@@ -153,8 +153,6 @@ def test_a_plan_pulls_every_plug_the_promised_number_of_times() -> None:
         ("opcua", "kafka", ("node-opcua", "kafka")),
         ("opcua", "sparkplug", ("node-opcua", "mosquitto")),
         ("modbus", "mqtt", ("modbus-slave", "mosquitto")),
-        ("modbus", "kafka", ("modbus-slave", "kafka")),
-        ("modbus", "sparkplug", ("modbus-slave", "mosquitto")),
     ],
 )
 def test_nothing_is_lost_while_plugs_are_pulled(origin: str, end: str, peers: tuple[str, ...], tmp_path: Path) -> None:
