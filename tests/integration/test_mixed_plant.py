@@ -228,7 +228,7 @@ def test_value_quality_and_time_are_the_same_whichever_way_they_come_and_go(
 
     async def play() -> None:
         async with mixed_plant(tmp_path, monkeypatch) as plant:
-            # Now: the OPC UA server never shows a value that is older than the one it has, and the press began with one.
+            # Now: an OPC UA server shows nothing older than what it has, and the press began with a value of now.
             sent = await plant.say(time.time_ns() // 1_000_000 + 200)
             ends = (
                 plant.at_mqtt, plant.at_sparkplug, plant.at_kafka, plant.at_http, plant.at_files,
