@@ -21,7 +21,8 @@ from plantgate.sdk import Batch, Context, Standing, SystemClock
 from plantgate.testing.context import RecordedLog
 from plantgate_connectors.http import Http, HttpSettings
 from plantgate_connectors.http.payloads import encoder
-from plantgate_connectors.http.settings import Format, TimeFormat
+from plantgate_connectors.http.settings import Format
+from plantgate_connectors.payloads.words import TimeFormat
 from tests.peers.http_office import office
 from tests.peers.mosquitto import free_port
 

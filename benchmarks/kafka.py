@@ -21,7 +21,7 @@ from benchmarks.table import Row, save, show
 from plantgate.sdk import Batch, Context, Standing, SystemClock
 from plantgate_connectors.kafka import Kafka, KafkaSettings
 from plantgate_connectors.kafka.payloads import Writer
-from plantgate_connectors.kafka.settings import TimeFormat
+from plantgate_connectors.payloads.words import TimeFormat
 from tests.peers.kafka import Kafka as Broker
 from tests.peers.kafka import kafka
 

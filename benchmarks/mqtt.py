@@ -25,7 +25,8 @@ from benchmarks.table import Row, save, show
 from plantgate.sdk import Batch, Context, Standing, SystemClock, iso, quality_name
 from plantgate_connectors.mqtt import Mqtt, MqttSettings
 from plantgate_connectors.mqtt.payloads import encoder, value_encoder
-from plantgate_connectors.mqtt.settings import Format, TimeFormat
+from plantgate_connectors.mqtt.settings import Format
+from plantgate_connectors.payloads.words import TimeFormat
 from tests.peers.mosquitto import Mosquitto, mosquitto
 
 START = 1_795_694_400_000_000_000

@@ -19,7 +19,6 @@ from plantgate.config.place import spell
 from plantgate.config.plan import Changes, Difference, Written, compare, document
 from plantgate.config.problems import PlantFileError, Problem, file_name, nearest
 from plantgate.registry import Installed, registry
-from plantgate.terminal import audit, kit
 from plantgate.terminal.inquiry import NoAnswer, address_of, ask, status_text
 from plantgate.terminal.tables import table
 
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean `plantgate {guess}`?" if guess else f"there are {', '.join(_COMMANDS)}"
         print(f"plantgate: no command `{written[0]}`; {hint}", file=sys.stderr)
         return CONFIGURATION
-    chosen = _parser().parse_args(written)
+    chosen = _parser(written[0] if written else "").parse_args(written)
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
         return command(chosen)
@@ -258,6 +257,24 @@ def _plugin(each: Installed) -> dict[str, object]:
     }
 
 
+def _audit(chosen: argparse.Namespace) -> int:
+    from plantgate.terminal import audit  # cryptography is loaded only where a log is judged
+
+    return audit.run(chosen)
+
+
+def _new(chosen: argparse.Namespace) -> int:
+    from plantgate.terminal import kit
+
+    return kit.new(chosen)
+
+
+def _check_plugin(chosen: argparse.Namespace) -> int:
+    from plantgate.terminal import kit
+
+    return kit.check_plugin(chosen)
+
+
 def _changes(difference: Changes) -> dict[str, object]:
     return {
         "added": difference.added,
@@ -281,17 +298,18 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "check": (_check, "say what is wrong with plant files, without touching the network"),
     "plan": (_plan, "say what would change, and what the servers would really grant"),
     "status": (_status, "say how a running gateway stands"),
-    "audit": (audit.run, "read and judge a published audit log, offline"),
+    "audit": (_audit, "read and judge a published audit log, offline"),
     "list": (_list, "list the connectors and other plugins that are installed"),
     "schema": (_schema, "print the JSON Schema of plant files, for editors"),
-    "new": (kit.new, "make the package of a new connector, with tests that pass"),
-    "check-plugin": (kit.check_plugin, "say how good an installed connector is, and what is missing"),
+    "new": (_new, "make the package of a new connector, with tests that pass"),
+    "check-plugin": (_check_plugin, "say how good an installed connector is, and what is missing"),
     "docs": (_docs, "bring the settings tables in the documentation up to date"),
     "version": (_version, "print the version"),
 }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(wanted: str) -> argparse.ArgumentParser:
+    """Understands the command that is wanted; of `audit`, `new` and `check-plugin` it otherwise knows the name only."""
     parser = argparse.ArgumentParser(
         prog="plantgate",
         description="Joins a plant's machines to its AI and its business systems, with nothing lost silently.",
@@ -303,9 +321,19 @@ def _parser() -> argparse.ArgumentParser:
     for name, (command, about) in _COMMANDS.items():
         parsers[name] = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         parsers[name].set_defaults(command=command)
-    audit.arguments(parsers["audit"])
-    kit.new_arguments(parsers["new"])
-    kit.check_arguments(parsers["check-plugin"])
+    match wanted:
+        case "audit":
+            from plantgate.terminal import audit
+
+            audit.arguments(parsers[wanted])
+        case "new":
+            from plantgate.terminal import kit
+
+            kit.new_arguments(parsers[wanted])
+        case "check-plugin":
+            from plantgate.terminal import kit
+
+            kit.check_arguments(parsers[wanted])
     for name in ("run", "plan"):
         parsers[name].add_argument("plant", nargs="?", type=Path, default=_DEFAULT, help="plant file (plant.yaml)")
     parsers["run"].add_argument(

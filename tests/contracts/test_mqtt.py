@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from plantgate.sdk import Batch, Connector, Sample, Scalar
+from plantgate.sdk.quality import GOOD
 from plantgate.testing.contract import SinkContract, SourceContract, lent
 from plantgate.testing.mqtt_broker import Broker
 from plantgate.testing.mqtt_packets import Message
@@ -58,7 +59,7 @@ class TestMqttSink(SinkContract[Twin]):
         there = Batch.empty()
         for message in device.came:
             if message.topic != "plantgate/gaps":
-                assert read_batch(there, message.topic, message.payload, False)
+                assert read_batch(there, message.topic, message.payload, GOOD, None)
         return list(there)
 
 

@@ -1,16 +1,12 @@
 """Batches that another plantgate sends, back to batches: values, qualities, times and gaps as they were."""
 
-import math
 from typing import Any, Final
 
 from plantgate.sdk import Batch, Gap, Value
-from plantgate.sdk.quality import BAD, GOOD, UNCERTAIN
-from plantgate_connectors.http.meaning import TimeUnit
-from plantgate_connectors.http.strict_json import Unreadable, as_value, parse
-from plantgate_connectors.http.times import read_time
+from plantgate_connectors.http.strict_json import as_value, parse
+from plantgate_connectors.payloads.documents import Unreadable
+from plantgate_connectors.payloads.relayed import UNSAYABLE, relayed_quality, relayed_time
 
-_UNSAYABLE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_WORDS: Final = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
 _MOST: Final = 2**63
 _NUMBERS: Final = frozenset((int, float, bool))
 _LEAST: Final = -(2**63)
@@ -46,17 +42,6 @@ def read_batch(payload: bytes) -> Batch:
         _times([row.get("time") for row in rows]),
         gaps=gaps,
     )
-
-
-def read_quality(written: object) -> int | None:
-    """A StatusCode, a truth, or a word; None for anything else."""
-    if isinstance(written, bool):
-        return GOOD if written else BAD
-    if isinstance(written, int):
-        return written if 0 <= written < 2**32 else None
-    if isinstance(written, str):
-        return _WORDS.get(written.lower())
-    return None
 
 
 def _columns(document: dict[str, object], gaps: tuple[Gap, ...]) -> Batch:
@@ -104,7 +89,7 @@ def _values(found: list[Any]) -> list[Value]:
 def _qualities(found: list[Any]) -> list[int]:
     if found and set(map(type, found)) == {int} and min(found) >= 0 and max(found) < 2**32:
         return found
-    return list(map(_quality, found))
+    return list(map(relayed_quality, found))
 
 
 def _times(found: list[Any]) -> list[int | None]:
@@ -113,20 +98,15 @@ def _times(found: list[Any]) -> list[int | None]:
 
 def _value(found: object) -> Value:
     """Text that can only be a float JSON cannot say is that float again."""
-    if isinstance(found, str) and found in _UNSAYABLE:
-        return _UNSAYABLE[found]
+    if isinstance(found, str) and found in UNSAYABLE:
+        return UNSAYABLE[found]
     return as_value(found)
-
-
-def _quality(written: object) -> int:
-    quality = GOOD if written is None else read_quality(written)
-    return UNCERTAIN if quality is None else quality
 
 
 def _time(written: object) -> int | None:
     if written is None:
         return None
-    time = read_time(written, TimeUnit.NANOSECONDS)
+    time = relayed_time(written)
     if time is None:
         raise Unreadable("a time is neither RFC 3339 text nor whole nanoseconds since 1970")
     return time

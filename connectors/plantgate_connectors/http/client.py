@@ -14,7 +14,7 @@ import aiohttp
 from plantgate.sdk import Unavailable
 from plantgate_connectors.http.settings import Calling
 from plantgate_connectors.http.tag_names import shown
-from plantgate_connectors.http.tls import client_context
+from plantgate_connectors.tls import client_context
 
 _IDLE_SECONDS: Final = 4.0
 """How long a connection is kept for the next exchange. Node.js closes one after 5 s; what is sent into that is lost."""

@@ -18,9 +18,9 @@ from plantgate_connectors.http.problem import Problem, not_now
 from plantgate_connectors.http.readings import Read, reader
 from plantgate_connectors.http.receiver import OVERHEAD_BYTES, HttpReceiver, Room
 from plantgate_connectors.http.settings import Path, Receive
-from plantgate_connectors.http.strict_json import Unreadable
 from plantgate_connectors.http.tag_names import shown
 from plantgate_connectors.http.tls import certificate_name
+from plantgate_connectors.payloads.documents import Unreadable
 
 _SAID_MOST: Final = 100
 """Refusals told in the log, one for each address and kind; beyond, only the counters go on."""

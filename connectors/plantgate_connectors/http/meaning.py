@@ -1,31 +1,12 @@
 """What a payload means: the part of the settings that receiving and polling share."""
 
-from enum import Enum
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from plantgate.sdk import Settings
 from plantgate_connectors.http.paths import Template
-
-
-class Payload(Enum):
-    """How a payload is read."""
-
-    NUMBER = "number"
-    TEXT = "text"
-    JSON = "json"
-    FIELDS = "fields"
-    PLANTGATE = "plantgate"
-
-
-class TimeUnit(Enum):
-    """What a number in a time field counts, since 1970 UTC."""
-
-    SECONDS = "s"
-    MILLISECONDS = "ms"
-    MICROSECONDS = "us"
-    NANOSECONDS = "ns"
+from plantgate_connectors.payloads.words import Payload, TimeUnit, check_pointers
 
 
 class Meaning(Settings):
@@ -49,17 +30,13 @@ class Meaning(Settings):
 
     @model_validator(mode="after")
     def _reads(self) -> Self:
-        named = {
+        named: dict[str, str | None] = {
             "value": self.value,
             "time": self.time,
             "quality": self.quality,
             **{f"values.{tag}": pointer for tag, pointer in self.values.items()},
         }
-        for name, pointer in named.items():
-            if pointer and not pointer.startswith("/"):
-                raise ValueError(f"{name}: {pointer!r} is not a JSON Pointer; write for example {'/' + pointer!r}")
-            if pointer is not None and self.payload not in (Payload.JSON, Payload.FIELDS):
-                raise ValueError(f"{name}: only payload: json and payload: fields look inside")
+        check_pointers(self.payload, named, inside="payload")
         if self.values and (self.payload is not Payload.JSON or self.tag is not None or self.value is not None):
             raise ValueError("values is for payload: json, and stands instead of tag and value")
         if self.payload is Payload.PLANTGATE and self.tag is not None:

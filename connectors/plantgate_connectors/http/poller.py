@@ -12,8 +12,8 @@ from plantgate_connectors.http.client import calling
 from plantgate_connectors.http.fetch import Fetcher
 from plantgate_connectors.http.readings import Read, reader
 from plantgate_connectors.http.settings import Poll
-from plantgate_connectors.http.strict_json import Unreadable
 from plantgate_connectors.http.watched import Watched
+from plantgate_connectors.payloads.documents import Unreadable
 
 BATCH_SAMPLES: Final = 2_000
 BUFFER_SAMPLES: Final = 20_000

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from plantgate.sdk import Batch, Value
-from plantgate.sdk.quality import GOOD, UNCERTAIN
-from plantgate_connectors.http.batches import read_batch, read_quality
-from plantgate_connectors.http.meaning import Meaning, Payload
+from plantgate.sdk.quality import GOOD
+from plantgate_connectors.http.batches import read_batch
+from plantgate_connectors.http.meaning import Meaning
 from plantgate_connectors.http.paths import Template
-from plantgate_connectors.http.strict_json import DEPTH_MOST, MISSING, Unreadable, as_value, at, parse, pointer
+from plantgate_connectors.http.strict_json import as_value, parse
 from plantgate_connectors.http.tag_names import tag_problem
-from plantgate_connectors.http.times import read_time
+from plantgate_connectors.payloads.documents import MISSING, Beside, Unreadable, at, leaves, pointer
+from plantgate_connectors.payloads.readings import append
+from plantgate_connectors.payloads.words import Payload
 
 Read: TypeAlias = Callable[[bytes, Mapping[str, str]], Batch]
 """The samples of a payload; the names are those that its path gave. Raises `Unreadable`."""
@@ -83,39 +84,10 @@ def _text(payload: bytes) -> str:
         raise Unreadable("it is not UTF-8") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Beside:
-    """Where a JSON payload keeps time and quality."""
-
-    meaning: Meaning
-    time: tuple[str, ...] | None
-    quality: tuple[str, ...] | None
-
-    @classmethod
-    def of(cls, meaning: Meaning) -> "_Beside":
-        return cls(
-            meaning,
-            None if meaning.time is None else pointer(meaning.time),
-            None if meaning.quality is None else pointer(meaning.quality),
-        )
-
-    def look(self, document: object) -> tuple[int, int | None]:
-        """Quality and time. What was promised and is not there, or makes no sense, turns good into `UNCERTAIN`."""
-        quality, time, doubt = GOOD, None, False
-        if self.quality is not None:
-            found = read_quality(at(document, self.quality))
-            doubt = found is None
-            quality = GOOD if found is None else found
-        if self.time is not None:
-            time = read_time(at(document, self.time), self.meaning.time_unit)
-            doubt = doubt or time is None
-        return (UNCERTAIN if doubt and quality == GOOD else quality), time
-
-
 def _json(meaning: Meaning) -> Read:
     wanted = meaning.values or {meaning.tag or "": meaning.value or ""}
     places = [(Template(tag), where, pointer(where)) for tag, where in wanted.items()]
-    beside = _Beside.of(meaning)
+    beside = Beside.of(meaning)
 
     def read(payload: bytes, names: Mapping[str, str]) -> Batch:
         document = parse(payload)
@@ -125,15 +97,15 @@ def _json(meaning: Meaning) -> Read:
             found = at(document, path)
             if found is MISSING:
                 raise Unreadable(f"there is nothing at {where}")
-            _append(batch, tag.fill(names), as_value(found), quality, time)
+            append(batch, tag.fill(names), as_value(found), quality, time)
         return batch
 
     return read
 
 
 def _fields(meaning: Meaning) -> Read:
-    tag, where, beside = Template(meaning.tag or ""), pointer(meaning.value or ""), _Beside.of(meaning)
-    apart = {path for path in (beside.time, beside.quality) if path is not None}
+    tag, where, beside = Template(meaning.tag or ""), pointer(meaning.value or ""), Beside.of(meaning)
+    apart = beside.places
 
     def read(payload: bytes, names: Mapping[str, str]) -> Batch:
         document = parse(payload)
@@ -142,35 +114,8 @@ def _fields(meaning: Meaning) -> Read:
             raise Unreadable(f"there is no object at {meaning.value or 'the top'}")
         quality, time = beside.look(document)
         batch = Batch.empty()
-        _gather(found, where, tag.fill(names), apart, batch, quality, time)
+        for name, value in leaves(found, where, tag.fill(names), apart, as_value):
+            append(batch, name, value, quality, time)
         return batch
 
     return read
-
-
-def _gather(
-    found: Mapping[str, object],
-    path: tuple[str, ...],
-    tag: str,
-    apart: set[tuple[str, ...]],
-    batch: Batch,
-    quality: int,
-    time: int | None,
-) -> None:
-    if len(path) > DEPTH_MOST:
-        raise Unreadable(f"it is nested deeper than {DEPTH_MOST} levels")
-    for name, value in found.items():
-        place = (*path, name)
-        if place in apart:
-            continue
-        if isinstance(value, dict):
-            _gather(value, place, f"{tag}/{name}", apart, batch, quality, time)
-        else:
-            _append(batch, f"{tag}/{name}", as_value(value), quality, time)
-
-
-def _append(batch: Batch, tag: str, value: Value, quality: int, time: int | None) -> None:
-    batch.tags.append(tag)
-    batch.values.append(value)
-    batch.qualities.append(quality)
-    batch.times.append(time)

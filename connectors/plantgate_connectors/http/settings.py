@@ -10,7 +10,9 @@ from plantgate.sdk import Bytes, Secret, Settings
 from plantgate.sdk.porter import is_loopback
 from plantgate_connectors.http.meaning import Meaning
 from plantgate_connectors.http.paths import PathPattern
-from plantgate_connectors.http.tls import ClientTls, ServerTls
+from plantgate_connectors.http.tls import ServerTls
+from plantgate_connectors.payloads.words import TimeFormat
+from plantgate_connectors.tls import ClientTls
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -21,13 +23,6 @@ class Format(Enum):
     JSON = "json"
     COLUMNS = "columns"
     CLOUDEVENTS = "cloudevents"
-
-
-class TimeFormat(Enum):
-    """How a time is written."""
-
-    RFC3339 = "rfc3339"
-    NANOSECONDS = "nanoseconds"
 
 
 class Sender(Settings):

@@ -6,16 +6,9 @@ surrogate pair and of a byte order mark. None of it is a reading, so all of it i
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final
 
 from plantgate.sdk import Value
-
-DEPTH_MOST: Final = 32
-
-
-class Unreadable(Exception):
-    """This payload is not what the operator said it would be; the text says why."""
+from plantgate_connectors.payloads.documents import DEPTH_MOST, Unreadable
 
 
 def parse(payload: bytes) -> object:
@@ -56,26 +49,6 @@ def as_value(found: object, depth: int = 0) -> Value:
         return {_whole(str(name)): as_value(inner, depth + 1) for name, inner in found.items()}
     assert isinstance(found, list), f"JSON gave a {type(found).__name__}"
     return [as_value(inner, depth + 1) for inner in found]
-
-
-def pointer(written: str) -> tuple[str, ...]:
-    """A JSON Pointer (RFC 6901) as steps."""
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in written.split("/")[1:])
-
-
-MISSING: Final = object()
-
-
-def at(document: object, path: Sequence[str]) -> object:
-    """What stands there, or `MISSING`."""
-    for step in path:
-        if isinstance(document, Mapping):
-            document = document.get(step, MISSING)
-        elif isinstance(document, list) and step.isdecimal() and len(step) < 10 and int(step) < len(document):
-            document = document[int(step)]
-        else:
-            return MISSING
-    return document
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

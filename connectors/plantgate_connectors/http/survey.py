@@ -6,8 +6,8 @@ from plantgate_connectors.http.client import calling, reach
 from plantgate_connectors.http.fetch import Fetcher
 from plantgate_connectors.http.readings import reader
 from plantgate_connectors.http.settings import HttpSettings, Poll, Receive, Send
-from plantgate_connectors.http.strict_json import Unreadable
 from plantgate_connectors.http.tls import server_context
+from plantgate_connectors.payloads.documents import Unreadable
 
 
 async def survey(settings: HttpSettings, context: Context) -> Survey:

@@ -6,8 +6,8 @@ from typing import Final
 
 from plantgate.sdk import Batch, Gap
 from plantgate.sdk.quality import BAD_DECODING
-from plantgate_connectors.http.meaning import Payload
 from plantgate_connectors.http.settings import Poll
+from plantgate_connectors.payloads.words import Payload
 
 BAD_NO_COMMUNICATION: Final = 0x8031_0000
 """Communication with the data source is defined, but not established (OPC 10000-4, 7.39)."""

@@ -20,7 +20,7 @@ from plantgate.sdk import Unavailable
 from plantgate_connectors.kafka import refusals
 from plantgate_connectors.kafka.connection import Connection, dial
 from plantgate_connectors.kafka.settings import KafkaSettings
-from plantgate_connectors.kafka.tls import tls_context
+from plantgate_connectors.tls import client_context
 
 _PARTITIONS_MOST: Final = 100_000
 """More partitions than this in one topic is an answer nobody meant."""
@@ -56,8 +56,9 @@ class Link:
 
     async def begin(self) -> None:
         """Reach one of the servers, and learn the brokers from it."""
-        if self.settings.tls is not None:
-            self._tls = tls_context(self.settings.tls, self.who)
+        tls = self.settings.tls
+        if tls is not None:
+            self._tls = client_context(tls, self.who, check_server_name=tls.check_server_name)
         reasons = []
         for server in random.sample(self.settings.servers, len(self.settings.servers)):
             host, _, port = server.rpartition(":")
@@ -165,6 +166,7 @@ class Link:
         except (OSError, KafkaError) as error:
             raise refusals.unreached(error, where, self.settings) from error
         except (ValueError, TypeError, AssertionError, AttributeError, NotImplementedError) as error:
+            # aiokafka asserts and looks things up on whatever answered; a port that speaks HTTP raises any of these.
             raise Unreached(f"{where} does not speak Kafka as we know it ({error})") from error
 
     async def _exchange(self, connection: Connection, request: Request[Any], patience: float | None) -> Any:

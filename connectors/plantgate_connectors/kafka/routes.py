@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from plantgate_connectors.kafka.keys import Pattern, Template, read_key
-from plantgate_connectors.kafka.readings import Read, reader
 from plantgate_connectors.kafka.relay import read_record
-from plantgate_connectors.kafka.settings import Payload, RecordTime, Subscribe
+from plantgate_connectors.kafka.settings import RecordTime, Subscribe
+from plantgate_connectors.payloads.readings import Read, reader
+from plantgate_connectors.payloads.words import Payload
 
 _CACHED_MOST: Final = 100_000
 

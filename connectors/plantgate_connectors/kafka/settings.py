@@ -2,13 +2,14 @@
 
 import re
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from plantgate.sdk import Bytes, Secret, Settings
 from plantgate_connectors.kafka.keys import Pattern, Template
+from plantgate_connectors.payloads.words import Payload, TimeFormat, TimeUnit, check_pointers
+from plantgate_connectors.tls import ClientTls
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 _SERVER: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/,\[\]]+):([0-9]{1,5})")
@@ -29,13 +30,6 @@ class Each(Enum):
     VALUE = "value"
     TAG = "tag"
     BATCH = "batch"
-
-
-class TimeFormat(Enum):
-    """How a time is written."""
-
-    RFC3339 = "rfc3339"
-    NANOSECONDS = "nanoseconds"
 
 
 class Compression(Enum):
@@ -62,25 +56,6 @@ class Repeats(Enum):
     ALLOW = "allow"
 
 
-class Payload(Enum):
-    """How a record's value is read."""
-
-    NUMBER = "number"
-    TEXT = "text"
-    JSON = "json"
-    FIELDS = "fields"
-    PLANTGATE = "plantgate"
-
-
-class TimeUnit(Enum):
-    """What a number in a time field counts, since 1970 UTC."""
-
-    SECONDS = "s"
-    MILLISECONDS = "ms"
-    MICROSECONDS = "us"
-    NANOSECONDS = "ns"
-
-
 class RecordTime(Enum):
     """What a record's own timestamp is good for."""
 
@@ -88,25 +63,11 @@ class RecordTime(Enum):
     IGNORE = "ignore"
 
 
-class Tls(Settings):
+class Tls(ClientTls):
     """Encryption and who is who."""
 
-    ca_file: Path | None = None
-    """Certificates of the authorities that may vouch for the brokers (PEM); without it, the operating system's."""
-    certificate_file: Path | None = None
-    """Our own certificate (PEM), for brokers that ask for one."""
-    key_file: Path | None = None
-    """Private key of our certificate (PEM)."""
-    key_password: Secret | None = None
-    """Password of the private key, as a reference."""
     check_server_name: bool = True
     """Whether a broker's certificate must carry the name it is reached by; turn off only where it names another."""
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file come together: write both or neither")
-        return self
 
 
 class Sasl(Settings):
@@ -187,11 +148,8 @@ class Subscribe(Settings):
     def _fits(self) -> Self:
         names = frozenset[str]() if self.key is None else Pattern(self.key).names
         Template(self.tag).only({*names, "key", "topic", "partition"}, "tag")
-        for name, pointer in (("value", self.value), ("time", self.time), ("quality", self.quality)):
-            if pointer and not pointer.startswith("/"):
-                raise ValueError(f"{name}: {pointer!r} is not a JSON Pointer; write for example {'/' + pointer!r}")
-            if pointer and self.payload not in (Payload.JSON, Payload.FIELDS):
-                raise ValueError(f"{name}: only payload: json and payload: fields look inside the record")
+        pointers = {"value": self.value or None, "time": self.time, "quality": self.quality}
+        check_pointers(self.payload, pointers, inside="record")
         return self
 
 

@@ -6,15 +6,16 @@ from typing import Final
 
 from plantgate.sdk import Batch, Context, Cursor, Deadline, Gap, Unavailable
 from plantgate.sdk.plausible import doubt_clock
-from plantgate.sdk.quality import BAD_NO_DATA
+from plantgate.sdk.quality import BAD_NO_DATA, GOOD
 from plantgate_connectors.kafka import refusals
 from plantgate_connectors.kafka.fetch import COMMITTED_ONLY, EARLIEST, LATEST, Fetched, Place, bounds, fetch
 from plantgate_connectors.kafka.link import Link, Topic, Unreached, pause
 from plantgate_connectors.kafka.positions import Positions
-from plantgate_connectors.kafka.readings import append
 from plantgate_connectors.kafka.records import Chunk, chunks
 from plantgate_connectors.kafka.routes import Route
-from plantgate_connectors.kafka.settings import KafkaSettings, Payload
+from plantgate_connectors.kafka.settings import KafkaSettings
+from plantgate_connectors.payloads.readings import append
+from plantgate_connectors.payloads.words import Payload
 
 BATCH_SAMPLES: Final = 2_000
 """A batch is closed at this many, or with the record batch that passes them."""
@@ -206,7 +207,7 @@ class KafkaSource:
                 self._standing.count("tombstones")
                 if route.subscribe.payload is not Payload.PLANTGATE:
                     append(batch, tag, None, BAD_NO_DATA, stamp)
-            elif not route.read(batch, tag, record.value, stamp):
+            elif not route.read(batch, tag, record.value, GOOD, stamp):
                 self._trouble("undecodable", tag, f"offset {record.offset}: not {route.subscribe.payload.value}")
 
     def _hand_out(self, batch: Batch, offsets: dict[Place, int]) -> None:

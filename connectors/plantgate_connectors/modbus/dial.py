@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from plantgate.sdk import Unavailable
 from plantgate_connectors.modbus.serial_port import SerialPort, SerialTransport
 from plantgate_connectors.modbus.settings import Tls
-from plantgate_connectors.modbus.tls import tls_context
+from plantgate_connectors.tls import client_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ async def dial(address: Address, protocol: asyncio.Protocol, seconds: float) -> 
                     lambda: protocol,
                     address.host,
                     address.port,
-                    ssl=tls_context(address.tls),
+                    ssl=client_context(address.tls, str(address), check_server_name=address.tls.check_server_name),
                     server_hostname=address.host,
                 )
             else:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from plantgate_connectors.mqtt.readings import Read, reader
 from plantgate_connectors.mqtt.relay import read_batch
-from plantgate_connectors.mqtt.settings import Payload, Subscribe
+from plantgate_connectors.mqtt.settings import Subscribe
 from plantgate_connectors.mqtt.topics import Pattern, Template, read_topic
+from plantgate_connectors.payloads.readings import Read, reader
+from plantgate_connectors.payloads.words import Payload
 
 _CACHED_MOST: Final = 50_000
 

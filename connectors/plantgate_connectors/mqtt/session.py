@@ -17,8 +17,8 @@ from plantgate.sdk import Context, Unavailable
 from plantgate_connectors.mqtt import reasons
 from plantgate_connectors.mqtt.client import Granted, Role, Speaker, connect_properties, granted
 from plantgate_connectors.mqtt.settings import MqttSettings, Version
-from plantgate_connectors.mqtt.tls import tls_context
 from plantgate_connectors.mqtt.transport import CONNACK, PINGREQ, PahoSocket, Wire
+from plantgate_connectors.tls import client_context
 
 DISCONNECT: Final = 0xE0
 FLAPPING_SECONDS: Final = 60.0
@@ -115,7 +115,7 @@ class Session:
                 lambda: self.wire,
                 host,
                 port,
-                ssl=tls_context(tls, self._context.connection),
+                ssl=client_context(tls, self._context.connection, check_server_name=tls.check_server_name),
                 server_hostname=host,
             )
 

@@ -1,13 +1,14 @@
 """What an operator writes for an MQTT connection."""
 
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from plantgate.sdk import Bytes, Secret, Settings
 from plantgate_connectors.mqtt.topics import Pattern, Template, topic_problem
+from plantgate_connectors.payloads.words import Payload, TimeFormat, TimeUnit, check_pointers
+from plantgate_connectors.tls import ClientTls
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 QoS = Annotated[int, Field(ge=0, le=1)]
@@ -36,32 +37,6 @@ class Format(Enum):
     TEXT = "text"
 
 
-class TimeFormat(Enum):
-    """How a time is written."""
-
-    RFC3339 = "rfc3339"
-    NANOSECONDS = "nanoseconds"
-
-
-class Payload(Enum):
-    """How a received message is read."""
-
-    NUMBER = "number"
-    TEXT = "text"
-    JSON = "json"
-    FIELDS = "fields"
-    PLANTGATE = "plantgate"
-
-
-class TimeUnit(Enum):
-    """What a number in a time field counts, since 1970 UTC."""
-
-    SECONDS = "s"
-    MILLISECONDS = "ms"
-    MICROSECONDS = "us"
-    NANOSECONDS = "ns"
-
-
 class Retained(Enum):
     """What to do with the value a broker kept for us."""
 
@@ -69,25 +44,11 @@ class Retained(Enum):
     IGNORE = "ignore"
 
 
-class Tls(Settings):
+class Tls(ClientTls):
     """Encryption and who is who."""
 
-    ca_file: Path | None = None
-    """Certificates of the authorities that may vouch for the broker (PEM); without it, the operating system's."""
-    certificate_file: Path | None = None
-    """Our own certificate (PEM), for brokers that ask for one."""
-    key_file: Path | None = None
-    """Private key of our certificate (PEM)."""
-    key_password: Secret | None = None
-    """Password of the private key, as a reference."""
     check_server_name: bool = True
     """Whether the broker's certificate must carry the name in `host`; turn off only where it names another machine."""
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file come together: write both or neither")
-        return self
 
 
 class Publish(Settings):
@@ -175,11 +136,8 @@ class Subscribe(Settings):
     def _fits(self) -> Self:
         pattern = Pattern(self.topic)
         Template(self.tag).only({*pattern.names, "topic"}, "tag")
-        for name, pointer in (("value", self.value), ("time", self.time), ("quality", self.quality)):
-            if pointer and not pointer.startswith("/"):
-                raise ValueError(f"{name}: {pointer!r} is not a JSON Pointer; write for example {'/' + pointer!r}")
-            if pointer and self.payload not in (Payload.JSON, Payload.FIELDS):
-                raise ValueError(f"{name}: only payload: json and payload: fields look inside the message")
+        pointers = {"value": self.value or None, "time": self.time, "quality": self.quality}
+        check_pointers(self.payload, pointers, inside="message")
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from plantgate.sdk import Batch, Context, Cursor, Gap, Unavailable
 from plantgate.sdk.plausible import doubt_clock
+from plantgate.sdk.quality import GOOD, UNCERTAIN_LAST_USABLE
 from plantgate_connectors.mqtt.memory import Memory
 from plantgate_connectors.mqtt.routes import Routes
 from plantgate_connectors.mqtt.session import Session
@@ -192,13 +193,14 @@ class MqttSource:
             self._trouble("unroutable", topic, "a message nobody asked for, or on a topic that breaks the rules")
             return
         route, tag = destination.route, destination.tag
-        retained = bool(first & _RETAINED)
-        if retained:
+        quality = GOOD
+        if first & _RETAINED:
+            quality = UNCERTAIN_LAST_USABLE
             self._standing.count("retained")
             if route.subscribe.retained is Retained.IGNORE:
                 return
         before = len(filling.batch.tags)
-        if not route.read(filling.batch, tag, payload, retained):
+        if not route.read(filling.batch, tag, payload, quality, None):
             self._trouble("undecodable", topic, f"a message that is not {route.subscribe.payload.value}")
         self._live.add(route.number)
         self._standing.live = len(self._live)

@@ -15,7 +15,6 @@ from plantgate_connectors.opcua_server.nodes import Key
 from plantgate_connectors.opcua_server.space import Slot
 
 DISABLED: Final = 0
-SAMPLING: Final = 1
 REPORTING: Final = 2
 """MonitoringMode."""
 STATUS: Final = 0

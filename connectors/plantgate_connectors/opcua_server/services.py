@@ -27,7 +27,6 @@ UNSUPPORTED: Final = 0x800B_0000
 NOT_WRITABLE: Final = 0x803B_0000
 DENIED: Final = 0x801F_0000
 TOO_MANY_OPERATIONS: Final = 0x8010_0000
-NOT_IMPLEMENTED: Final = 0x8040_0000
 
 _NULL: Final = b"\xff\xff\xff\xff"
 Answer: TypeAlias = bytes | None

@@ -7,8 +7,7 @@ from typing import Final
 import msgspec
 
 from plantgate.sdk import Gap
-from plantgate_connectors.mqtt.settings import TimeUnit
-from plantgate_connectors.mqtt.times import read_time
+from plantgate_connectors.payloads.relayed import RelayedGap, relayed_time
 from plantgate_connectors.sparkplug.announced import Group
 from plantgate_connectors.sparkplug.placing import BDSEQ, GAPS, OFFSETS, ORIGIN, POSITION, REBIRTH
 from plantgate_connectors.sparkplug.reading import Reading
@@ -65,17 +64,8 @@ class Relayed:
         return sum(1 for number in numbers if number <= newest) if numbers[0] <= newest else 0
 
 
-class _Gap(msgspec.Struct):
-    tags: tuple[str, ...]
-    since: str | None
-    until: str | None
-    cause: str
-    lost: int | None
-    recovered: int
-
-
 class _Gaps(msgspec.Struct):
-    gaps: list[_Gap]
+    gaps: list[RelayedGap]
 
 
 def gaps_in(reading: Reading, groups: Mapping[str | None, Group]) -> list[Gap] | None:
@@ -94,15 +84,11 @@ def gaps_in(reading: Reading, groups: Mapping[str | None, Group]) -> list[Gap] |
     return [
         Gap(
             tuple(ours.get(tag, tag) for tag in gap.tags),
-            _moment(gap.since),
-            _moment(gap.until),
+            relayed_time(gap.since),
+            relayed_time(gap.until),
             gap.cause,
             gap.lost,
             gap.recovered,
         )
         for gap in told
     ]
-
-
-def _moment(written: str | None) -> int | None:
-    return None if written is None else read_time(written, TimeUnit.NANOSECONDS)

@@ -9,7 +9,6 @@ whole, and at most some files that the next publication finds as they must be.
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
 
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.note import BadNote, Note, Signer
@@ -17,9 +16,7 @@ from plantgate.audit.rows import Rows
 from plantgate.audit.tiles import WIDTH, Tiles, Unreadable, bundle_path, pack_bundle, tile_path
 from plantgate.audit.tree import HASH_SIZE, check_consistency, consistency_proof, leaf_hash, root_of
 from plantgate.sdk.errors import GatewayError
-from plantgate.store.disk import Disk, Open
-
-_NEW: Final = ".new"
+from plantgate.store.disk import Disk, Open, replace_file
 
 
 class Inconsistent(GatewayError):
@@ -152,16 +149,4 @@ class Publisher:
     def _replace(self, path: str, content: bytes) -> None:
         place = self._folder / path
         self._disk.make_directory(place.parent)
-        fresh = place.with_name(place.name + _NEW)
-        try:
-            file = self._disk.open(fresh, Open.NEW)
-        except FileExistsError:  # of a publication that was cut short
-            self._disk.unlink(fresh)
-            file = self._disk.open(fresh, Open.NEW)
-        try:
-            file.pwrite(content, 0)
-            file.datasync()
-        finally:
-            file.close()
-        self._disk.rename(fresh, place)
-        self._disk.sync_directory(place.parent)
+        replace_file(self._disk, place, content)

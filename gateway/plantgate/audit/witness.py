@@ -16,7 +16,7 @@ from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.note import COSIGNATURE, BadNote, Note, Signature, Signer, Verifier, check_note, unbase64
 from plantgate.audit.tree import EMPTY, HASH_SIZE, NotProven, check_consistency
 from plantgate.sdk.clock import Clock
-from plantgate.store.disk import Disk, Open
+from plantgate.store.disk import Disk, Open, replace_file
 
 PROOF_MAX: Final = 63
 REQUEST_BYTES_MAX: Final = 128 * 1024
@@ -113,7 +113,7 @@ class Witness:
         except NotProven as error:
             raise Refused(Refusal.NOT_CONSISTENT, str(error)) from None
         signature = self._signer.sign(request.checkpoint.text, seconds=self._clock.now() // 1_000_000_000)
-        self._keep(checkpoint.origin, request.checkpoint.signed(signature))
+        replace_file(self._disk, self._file(checkpoint.origin), bytes(request.checkpoint.signed(signature)))
         return signature
 
     def _judged(self, request: Request) -> Checkpoint:
@@ -135,23 +135,6 @@ class Witness:
     def _seen(self, origin: str) -> Checkpoint:
         note = self.last(origin)
         return Checkpoint(origin, 0, EMPTY) if note is None else Checkpoint.parse(note.text)
-
-    def _keep(self, origin: str, note: Note) -> None:
-        """In place at once or not at all."""
-        place = self._file(origin)
-        fresh = place.with_name(place.name + ".new")
-        try:
-            file = self._disk.open(fresh, Open.NEW)
-        except FileExistsError:  # of an answer that was cut short
-            self._disk.unlink(fresh)
-            file = self._disk.open(fresh, Open.NEW)
-        try:
-            file.pwrite(bytes(note), 0)
-            file.datasync()
-        finally:
-            file.close()
-        self._disk.rename(fresh, place)
-        self._disk.sync_directory(self._folder)
 
     def _file(self, origin: str) -> Path:
         return self._folder / sha256(origin.encode()).hexdigest()

@@ -32,7 +32,7 @@ from urllib.parse import quote, unquote
 from plantgate.sdk.errors import GatewayError
 from plantgate.sdk.sample import Batch
 from plantgate.store.codec import Unreadable, decode, encode
-from plantgate.store.disk import SECTOR, Disk, File, Open
+from plantgate.store.disk import SECTOR, Disk, File, Open, replace_file
 from plantgate.store.record import Position
 
 _MAGIC: Final = b"CUR1"
@@ -41,7 +41,6 @@ _BODY = struct.Struct("<12Q")
 _CRC = struct.Struct("<I")
 _CURSOR: Final = ".cursor"
 _OWED: Final = ".owed-"
-_NEW: Final = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +146,7 @@ class CursorFile:
 
     def _write_owed(self, number: int, owed: Batch) -> None:
         content = encode(owed)
-        path = self._owed_path(number)
-        new = path.with_name(path.name + _NEW)
-        with suppress(FileNotFoundError):  # of a try that failed half way
-            self._disk.unlink(new)
-        file = self._disk.open(new, Open.NEW)
-        try:
-            file.pwrite(_CRC.pack(zlib.crc32(content)) + content, 0)
-            file.datasync()
-        finally:
-            file.close()
-        self._disk.rename(new, path)
-        self._disk.sync_directory(path.parent)
+        replace_file(self._disk, self._owed_path(number), _CRC.pack(zlib.crc32(content)) + content)
 
     def read_owed(self, number: int) -> Batch | None:
         """What is owed; None if it cannot be read any more."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -190,3 +191,18 @@ def in_use(directory: Path, holder: str) -> InUse:
         f"{directory} is in use by another plantgate (process {holder}); "
         "two writers would destroy each other's records: stop the other one, or give this one its own directory"
     )
+
+
+def replace_file(disk: Disk, path: Path, content: Bytes) -> None:
+    """The file has this content, durable on return; until then it is as it was, or not there. Raises `OSError`."""
+    fresh = path.with_name(path.name + ".new")
+    with suppress(FileNotFoundError):  # of a try that was cut short
+        disk.unlink(fresh)
+    file = disk.open(fresh, Open.NEW)
+    try:
+        file.pwrite(content, 0)
+        file.datasync()
+    finally:
+        file.close()
+    disk.rename(fresh, path)
+    disk.sync_directory(path.parent)

@@ -7,11 +7,12 @@ import random
 import pytest
 
 from plantgate.sdk import Batch
-from plantgate_connectors.http.meaning import Meaning, TimeUnit
+from plantgate_connectors.http.meaning import Meaning
 from plantgate_connectors.http.readings import Read, reader
 from plantgate_connectors.http.strict_json import Unreadable, as_value, parse
 from plantgate_connectors.http.tag_names import shown, tag_problem
-from plantgate_connectors.http.times import read_time
+from plantgate_connectors.payloads.times import read_time
+from plantgate_connectors.payloads.words import TimeUnit
 
 T0 = 1_767_225_600_000_000_000
 SOUND = {

@@ -12,7 +12,7 @@ import plantgate_connectors.kafka as package
 from plantgate.sdk import Gap
 from plantgate_connectors.kafka import Kafka
 from plantgate_connectors.kafka.payloads import Writer
-from plantgate_connectors.kafka.settings import TimeFormat
+from plantgate_connectors.payloads.words import TimeFormat
 from tests.connectors.kafka.given import batch, settings
 
 

@@ -12,7 +12,8 @@ from plantgate.sdk import Batch, Gap, Value
 from plantgate.sdk.quality import BAD, GOOD, UNCERTAIN_LAST_USABLE
 from plantgate_connectors.mqtt.payloads import encoder, gaps_encoder, text, value_encoder, value_texts
 from plantgate_connectors.mqtt.relay import read_batch
-from plantgate_connectors.mqtt.settings import Format, TimeFormat
+from plantgate_connectors.mqtt.settings import Format
+from plantgate_connectors.payloads.words import TimeFormat
 
 T = 1_767_225_600_123_456_700
 MIXED = Batch(
@@ -167,7 +168,7 @@ def test_every_format_comes_back_as_it_was() -> None:
                 [random.choice([None, T + random.randrange(10**10)]) for _ in range(count)],
             )
             came = Batch.empty()
-            assert read_batch(came, "topic", encoder(format_, time, "/x")(sent, 0, count), False)
+            assert read_batch(came, "topic", encoder(format_, time, "/x")(sent, 0, count), GOOD, None)
             assert repr(came.values) == repr(sent.values)  # repr, since NaN is not equal to itself
             assert (came.tags, came.qualities, came.times) == (sent.tags, sent.qualities, sent.times)
 
@@ -176,7 +177,7 @@ def test_gaps_come_back_as_they_were() -> None:
     sent = Batch.empty(gaps=(Gap(("a",), T, T + 5, "queue overflow", 4, 1), Gap(("b",), None, None, "x", None)))
     for time in TimeFormat:
         came = Batch.empty()
-        assert read_batch(came, "topic", gaps_encoder(Format.JSON, time, "/x")(sent), False)
+        assert read_batch(came, "topic", gaps_encoder(Format.JSON, time, "/x")(sent), GOOD, None)
         assert came.gaps == sent.gaps
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from plantgate.sdk import Batch, Sample, Value
 from plantgate.sdk.quality import BAD, BAD_DECODING, GOOD, UNCERTAIN, UNCERTAIN_LAST_USABLE
-from plantgate_connectors.mqtt.readings import reader
 from plantgate_connectors.mqtt.relay import read_batch
-from plantgate_connectors.mqtt.settings import Subscribe, TimeUnit
-from plantgate_connectors.mqtt.times import read_time
+from plantgate_connectors.mqtt.settings import Subscribe
+from plantgate_connectors.payloads.readings import reader
+from plantgate_connectors.payloads.times import read_time
+from plantgate_connectors.payloads.words import TimeUnit
 
 T = 1_767_225_600_123_000_000
 
@@ -19,7 +20,7 @@ T = 1_767_225_600_123_000_000
 def read(message: bytes, /, *, retained: bool = False, **written: Any) -> list[Sample]:
     batch = Batch.empty()
     subscribe = Subscribe.model_validate_json(json.dumps({"topic": "a", **written}))
-    fine = reader(subscribe)(batch, "t", message, retained)
+    fine = reader(subscribe)(batch, "t", message, UNCERTAIN_LAST_USABLE if retained else GOOD, None)
     assert fine == (BAD_DECODING not in batch.qualities)
     return list(batch)
 
@@ -178,5 +179,5 @@ def test_a_float_of_seconds_is_the_decimal_it_was_written_as() -> None:
 )
 def test_a_batch_that_is_none_is_a_bad_sample(payload: bytes) -> None:
     batch = Batch.empty()
-    assert not read_batch(batch, "topic", payload, False)
+    assert not read_batch(batch, "topic", payload, GOOD, None)
     assert list(batch) == [Sample("topic", None, BAD_DECODING, None)]

@@ -1,0 +1,1 @@
+"""Messages that carry samples, whatever carries them: the words, times and texts of MQTT, Kafka, HTTP and Sparkplug."""
