@@ -2,6 +2,7 @@
 
 from plantgate.sdk.backoff import Backoff
 from plantgate.sdk.clock import Clock, SystemClock, iso
+from plantgate.sdk.command import Actuator, Command, Setpoint
 from plantgate.sdk.connector import Accept, Sink, Source
 from plantgate.sdk.context import Context
 from plantgate.sdk.deadline import Deadline
@@ -14,10 +15,12 @@ from plantgate.sdk.standing import Log, Standing, State
 
 __all__ = [
     "Accept",
+    "Actuator",
     "Backoff",
     "Batch",
     "Bytes",
     "Clock",
+    "Command",
     "Connector",
     "Context",
     "Cursor",
@@ -32,6 +35,7 @@ __all__ = [
     "Sample",
     "Scalar",
     "Secret",
+    "Setpoint",
     "Settings",
     "Severity",
     "Sink",

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
+from plantgate.sdk.command import Actuator
 from plantgate.sdk.connector import Sink, Source
 from plantgate.sdk.context import Context
 from plantgate.sdk.sample import Survey
@@ -78,8 +79,9 @@ S = TypeVar("S", bound=Settings)
 class Connector(Generic[S]):
     """One use of a connection by one flow; built from settings without touching the network, which opening does.
 
-    A connector is a source, a sink, or both: it overrides `source`, `sink`, or both. It outlives its sessions: when one
-    ends by an exception the host waits and opens the next, so what must be carried over is kept here or in the folder.
+    A connector is a source, a sink, an actuator, or several of them: it overrides what it is. It outlives its sessions:
+    when one ends by an exception the host waits and opens the next, so what must be carried over is kept here or in the
+    folder.
     """
 
     Settings: ClassVar[type[Settings]]
@@ -97,6 +99,10 @@ class Connector(Generic[S]):
         """A session that writes. Entering connects, or raises `Unavailable`."""
         raise NotImplementedError(f"{type(self).__name__} cannot be written to")
 
+    def actuator(self) -> AbstractAsyncContextManager[Actuator]:
+        """A session that acts on the machine. Entering connects, or raises `Unavailable`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot act on a machine")
+
     async def survey(self) -> Survey:
         """Ask the peer what it would grant, changing nothing; for `plantgate plan`. Nothing to say by default."""
         return Survey()
@@ -112,6 +118,14 @@ class Connector(Generic[S]):
         return ()
 
     @classmethod
+    def unwritable(cls, settings: S, tag: str, data_type: str) -> str:
+        """Why this tag cannot be written as this OPC UA built-in type (``Double``), in a sentence for `check`.
+
+        Empty where it can, as far as the settings tell.
+        """
+        return ""
+
+    @classmethod
     def reads(cls) -> bool:
         """True for a source."""
         return cls.source is not Connector.source
@@ -120,3 +134,8 @@ class Connector(Generic[S]):
     def writes(cls) -> bool:
         """True for a sink."""
         return cls.sink is not Connector.sink
+
+    @classmethod
+    def acts(cls) -> bool:
+        """True for an actuator."""
+        return cls.actuator is not Connector.actuator

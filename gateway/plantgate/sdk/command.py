@@ -1,0 +1,43 @@
+"""What is asked of a machine: one value for one tag, once, before it is too late."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from plantgate.sdk.deadline import Deadline
+from plantgate.sdk.sample import Sample
+
+Setpoint: TypeAlias = bool | int | float | str
+"""What can be written. A float is finite; whoever writes it has been through the guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One write, whose intent is durable already."""
+
+    id: str
+    """Of its intent in the audit log; where the protocol can carry it (OPC UA: ClientAuditEntryId), it travels."""
+    tag: str
+    value: Setpoint
+    """In the tag's own unit, as the plant file speaks of it; scaling to the machine's registers is the actuator's."""
+    deadline: Deadline
+    """Not one byte leaves after it."""
+
+
+class Actuator(Protocol):
+    """Writes to a machine, and reads from it what it now has. Never tries again by itself, nor lets its library."""
+
+    async def write(self, command: Command) -> None:
+        """Send it once. Returns when the machine has confirmed it, which is not yet that it took effect.
+
+        Raises `Rejected` (the machine refused: nothing changed), `Unavailable` (not one byte was sent), and
+        `OutcomeUnknown` for everything else: sent, or partly, and no answer that can be believed. After that the
+        session is of no use; open another. Cancelled once something was sent, the outcome is unknown as well.
+        """
+        ...
+
+    async def read(self, tag: str, deadline: Deadline) -> Sample:
+        """What the machine has for this tag now: asked of the machine, never a value remembered.
+
+        Raises `Unavailable` (no answer in time, or none that can be believed), `Rejected` (it will never say).
+        """
+        ...
