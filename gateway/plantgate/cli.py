@@ -6,6 +6,7 @@ Exit codes: 0 all well · 1 a bug · 2 the configuration is wrong · 3 stopped, 
 
 import argparse
 import asyncio
+import importlib
 import json
 import os
 import sys
@@ -257,22 +258,10 @@ def _plugin(each: Installed) -> dict[str, object]:
     }
 
 
-def _audit(chosen: argparse.Namespace) -> int:
-    from plantgate.terminal import audit  # cryptography is loaded only where a log is judged
-
-    return audit.run(chosen)
-
-
-def _new(chosen: argparse.Namespace) -> int:
-    from plantgate.terminal import kit
-
-    return kit.new(chosen)
-
-
-def _check_plugin(chosen: argparse.Namespace) -> int:
-    from plantgate.terminal import kit
-
-    return kit.check_plugin(chosen)
+def _late(chosen: argparse.Namespace) -> int:
+    """A command that stands in a room of its own, which `_parser` has loaded."""
+    run: Callable[[argparse.Namespace], int] = chosen.run
+    return run(chosen)
 
 
 def _changes(difference: Changes) -> dict[str, object]:
@@ -298,18 +287,33 @@ _COMMANDS: Final[dict[str, tuple[Callable[[argparse.Namespace], int], str]]] = {
     "check": (_check, "say what is wrong with plant files, without touching the network"),
     "plan": (_plan, "say what would change, and what the servers would really grant"),
     "status": (_status, "say how a running gateway stands"),
-    "audit": (_audit, "read and judge a published audit log, offline"),
+    "control": (_late, "stop, arm, write: what people may do with a gateway that acts on machines"),
+    "approvals": (_late, "the writes that wait for people: look, agree, refuse"),
+    "revert": (_late, "undo a write, through the guards that it went through"),
+    "explain": (_late, "tell one decision in sentences, from the published audit log"),
+    "audit": (_late, "read and judge a published audit log, offline"),
     "list": (_list, "list the connectors and other plugins that are installed"),
     "schema": (_schema, "print the JSON Schema of plant files, for editors"),
-    "new": (_new, "make the package of a new connector, with tests that pass"),
-    "check-plugin": (_check_plugin, "say how good an installed connector is, and what is missing"),
+    "new": (_late, "make the package of a new connector, with tests that pass"),
+    "check-plugin": (_late, "say how good an installed connector is, and what is missing"),
     "docs": (_docs, "bring the settings tables in the documentation up to date"),
     "version": (_version, "print the version"),
 }
 
+_ROOMS: Final = {
+    "control": ("control", "control_arguments", "run"),
+    "approvals": ("control", "approvals_arguments", "run"),
+    "revert": ("control", "revert_arguments", "run"),
+    "explain": ("explain", "arguments", "run"),
+    "audit": ("audit", "arguments", "run"),
+    "new": ("kit", "new_arguments", "new"),
+    "check-plugin": ("kit", "check_arguments", "check_plugin"),
+}
+"""Commands whose module in `plantgate.terminal`, with all that it needs, is loaded only where they are wanted."""
+
 
 def _parser(wanted: str) -> argparse.ArgumentParser:
-    """Understands the command that is wanted; of `audit`, `new` and `check-plugin` it otherwise knows the name only."""
+    """Understands the command that is wanted; of those in `_ROOMS` it otherwise knows the name only."""
     parser = argparse.ArgumentParser(
         prog="plantgate",
         description="Joins a plant's machines to its AI and its business systems, with nothing lost silently.",
@@ -321,19 +325,11 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     for name, (command, about) in _COMMANDS.items():
         parsers[name] = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         parsers[name].set_defaults(command=command)
-    match wanted:
-        case "audit":
-            from plantgate.terminal import audit
-
-            audit.arguments(parsers[wanted])
-        case "new":
-            from plantgate.terminal import kit
-
-            kit.new_arguments(parsers[wanted])
-        case "check-plugin":
-            from plantgate.terminal import kit
-
-            kit.check_arguments(parsers[wanted])
+    if wanted in _ROOMS:
+        module, add, run = _ROOMS[wanted]
+        room = importlib.import_module(f"plantgate.terminal.{module}")
+        getattr(room, add)(parsers[wanted])
+        parsers[wanted].set_defaults(run=getattr(room, run))
     for name in ("run", "plan"):
         parsers[name].add_argument("plant", nargs="?", type=Path, default=_DEFAULT, help="plant file (plant.yaml)")
     parsers["run"].add_argument(

@@ -1,7 +1,6 @@
 """Asks witnesses to sign what was published. The plant never waits for one: whoever is away is asked again later."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,6 +32,11 @@ class Cosigner:
     """How long it may take to answer."""
     seen: int = field(default=0)
     """Size of the log that it signed last, as far as we know; it corrects us."""
+
+    @property
+    def name(self) -> str:
+        """Its key's name."""
+        return self.verifier.name
 
     async def cosign(self, note: Note, node: Node) -> Note:
         """The note with the witness' signature.
@@ -88,24 +92,3 @@ class Cosigner:
             raise BadNote(f"{self.url}: the witness' answer is not signed by {self.verifier.name}")
         self.seen = checkpoint.size
         return note.signed(*(each for each in lines.signatures if self.verifier.made(each)))
-
-
-async def cosign_all(
-    note: Note, node: Node, witnesses: Sequence[Cosigner], *, told: Callable[[Cosigner, Exception], None]
-) -> Note:
-    """The note with the signatures of all witnesses that gave theirs; what kept the others is told."""
-
-    async def one(witness: Cosigner) -> Note | None:
-        try:
-            return await witness.cosign(note, node)
-        except (Unavailable, WitnessDisagrees, BadNote) as error:
-            told(witness, error)
-            return None
-
-    async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(one(witness)) for witness in witnesses]
-    signed = note
-    for task in asked:
-        if (answer := task.result()) is not None:
-            signed = signed.signed(*answer.signatures)
-    return signed

@@ -18,6 +18,8 @@ from plantgate.sdk.errors import Rejected
 FORMAT: Final = 1
 BYTES_MAX: Final = 16 * 1024
 """Of an entry; what is larger belongs into the vault."""
+MINIMUM: Final = "minimum_index"
+"""The detail of a prune intent: entries before this one are archived."""
 _INTEGER_MAX: Final = 2**53
 _DEPTH_MAX: Final = 16
 
@@ -27,12 +29,16 @@ class Kind(Enum):
 
     WRITE = "write"
     """A value to a machine."""
+    DENIAL = "denial"
+    """A write that was asked for, and that a guard or a person refused."""
     POST = "post"
     """A document to a business system."""
     DECISION = "decision"
     """A model's answer, and what was made of it."""
     ROUTE = "route"
     APPROVAL = "approval"
+    SWITCH = "switch"
+    """Somebody stopped or armed the gateway, or a part of it."""
     RULE_CHANGE = "rule_change"
     MODEL_CHANGE = "model_change"
     CONFIG_CHANGE = "config_change"
@@ -40,6 +46,8 @@ class Kind(Enum):
     KEY_ROTATION = "key_rotation"
     ERASURE = "erasure"
     EXPORT = "export"
+    PRUNE = "prune"
+    """Entries that went into the archive."""
     RECOVERY = "recovery"
     CLOCK_STEP = "clock_step"
     HEARTBEAT = "heartbeat"

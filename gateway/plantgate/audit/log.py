@@ -4,35 +4,51 @@ Two journals: the entries, and every checkpoint that was ever signed. What is pu
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.entry import Entry, encode
-from plantgate.audit.note import BadNote, Note, Signer
+from plantgate.audit.note import Note, Signer
 from plantgate.audit.publish import Publisher
-from plantgate.audit.tiles import Tiles
+from plantgate.audit.recover import KeyMissing as KeyMissing
+from plantgate.audit.recover import Keys, read_from, recover
+from plantgate.audit.recover import LogDamaged as LogDamaged
+from plantgate.audit.tiles import ENTRY_BYTES_MAX, WIDTH, Tiles
 from plantgate.audit.tree import Frontier, Node, leaf_hash
 from plantgate.sdk.clock import Clock, SystemClock
-from plantgate.sdk.errors import GatewayError
+from plantgate.sdk.errors import Rejected
 from plantgate.store.disk import Disk, OsDisk
 from plantgate.store.journal import Journal
-from plantgate.store.reader import Corrupt, JournalWalk
-from plantgate.store.record import Record
-from plantgate.store.segment import Damage
 from plantgate.store.writer import JournalLimits
 
 T = TypeVar("T")
 
-_READ_BYTES: Final = 2**20
-_LIMITS: Final = JournalLimits(segment_bytes=4 * 2**20, record_bytes_max=64 * 1024)
+_TOGETHER: Final = 1024
+"""Entries that are made durable by one sync, at most."""
+_LIMITS: Final = JournalLimits(segment_bytes=4 * 2**20, record_bytes_max=ENTRY_BYTES_MAX)
 
 
-class LogDamaged(GatewayError):
-    """The log holds less than was signed, or something else: it is not opened, and nothing is written into it."""
+class _Waiting(NamedTuple):
+    """Bytes to append, and whoever waits to hear of it."""
+
+    content: bytes
+    heard: "asyncio.Future[int]"
+    """The index."""
+
+    def tell(self, outcome: int | Exception) -> None:
+        """Unless nobody waits any more."""
+        if self.heard.done():
+            return
+        if isinstance(outcome, Exception):
+            self.heard.set_exception(outcome)
+        else:
+            self.heard.set_result(outcome)
 
 
 class AuditLog:
@@ -44,8 +60,11 @@ class AuditLog:
         self._publisher = publisher
         self._frontier = frontier
         """Of what was acknowledged, hashed as it came."""
-        self._appending: set[asyncio.Task[int]] = set()
+        self._waiting: deque[_Waiting] = deque()
+        self._appending: asyncio.Task[None] | None = None
+        """Ends when nothing waits any more."""
         self._publishing = asyncio.Lock()
+        self._grown = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-publish")
         self._walk = entries.walk()
         self.recovered: tuple[str, ...] = (*entries.recovered, *signed.recovered)
@@ -65,7 +84,8 @@ class AuditLog:
         """Recover and check; a folder that is not there is made. `origin` is the log's name for good.
 
         Raises `LogDamaged` where the entries are not those that were signed (an older copy of the disk, a flipped bit,
-        somebody's hand), `Inconsistent` where the public files are not; `InUse`, `JournalDamaged`, `OSError`.
+        somebody's hand), `Inconsistent` where the public files are not, `KeyMissing` where the log was handed over to
+        a key that is not among the signers; `InUse`, `JournalDamaged`, `OSError`.
         """
         disk, clock = disk or OsDisk(), clock or SystemClock()
         entries = await Journal.open(folder / "entries", disk=disk, clock=clock, limits=limits)
@@ -76,7 +96,9 @@ class AuditLog:
             raise
         try:
             publisher = Publisher(folder / "public", origin, signers, disk)
-            frontier = await asyncio.to_thread(_recover, entries, signed, publisher, origin)
+            keys = Keys()
+            frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys)
+            keys.must_be_among(signers)
             return cls(entries, signed, publisher, frontier)
         except BaseException:
             await entries.close()
@@ -104,11 +126,23 @@ class AuditLog:
         return await self.append_bytes(encode(entry))
 
     async def append_bytes(self, content: bytes) -> int:
-        """As `append`, for bytes that are canonical already."""
-        appending = asyncio.create_task(self._append(content))
-        self._appending.add(appending)
-        appending.add_done_callback(self._appending.discard)
-        return await asyncio.shield(appending)  # cancelled half way, nobody would know whether it is in the tree
+        """As `append`, for bytes that are canonical already.
+
+        Whoever is cancelled while it waits has appended all the same, or has not.
+        """
+        if len(content) > ENTRY_BYTES_MAX:
+            raise Rejected(f"an entry of {len(content)} bytes; {ENTRY_BYTES_MAX} are the most")
+        waiting = _Waiting(content, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._appending is None or self._appending.done():
+            self._appending = asyncio.create_task(self._append_waiting())
+        return await waiting.heard
+
+    async def reached(self, size: int) -> None:
+        """Wait until so many entries are durable."""
+        while self.size < size:
+            self._grown.clear()
+            await self._grown.wait()
 
     async def publish(self) -> Note | None:
         """Publish everything durable; the signed checkpoint, or None where there is nothing new.
@@ -131,14 +165,50 @@ class AuditLog:
             await self._blocking(partial(self._publisher.release, note))
             return True
 
+    def entries(self, index: int = 0) -> Iterator[bytes]:
+        """Every durable entry from there on, in order. Blocking: for a thread of the caller's own."""
+        walk = self._entries.walk()
+        try:
+            for record in _read(walk, index):
+                yield record.payload
+        finally:
+            walk.close()
+
+    async def inspect(self, take: Callable[[int, bytes], None]) -> None:
+        """Give every durable entry that is kept here, with its index, as it is read back from the disk.
+
+        `take` runs in the log's own thread; publishing waits meanwhile. Raises `Corrupt`, `OSError`.
+        """
+
+        def all_of_them() -> None:
+            begin = self._entries.begin.sequence
+            for index, content in enumerate(self._stored(begin), begin):
+                take(index, content)
+
+        async with self._publishing:
+            await self._blocking(all_of_them)
+
+    def read(self, path: str) -> bytes:
+        """A published file. Blocking; raises `OSError`."""
+        return self._publisher.read(path)
+
+    async def drop(self, begin: int, end: int) -> None:
+        """Let go of entries that are archived, at multiples of 256: the public files, and here. Harmless if gone.
+
+        Raises `JournalFailed`, `OSError`.
+        """
+        async with self._publishing:
+            await self._blocking(partial(self._publisher.drop, begin // WIDTH, end // WIDTH))
+            await self._entries.trim(end)
+
     def node(self, size: int) -> Node:
         """The hashes of the published log, for proofs. Blocking; raises `Unreadable`."""
         return Tiles(self._publisher.read, size).node
 
     async def close(self) -> None:
         """Everything appended is durable; what is not public yet will be after the next start. Harmless if closed."""
-        if self._appending:
-            await asyncio.wait(self._appending)
+        if self._appending is not None:
+            await asyncio.wait([self._appending])
         async with self._publishing:
             await self._blocking(self._walk.close)
             self._thread.shutdown(wait=False)
@@ -147,59 +217,29 @@ class AuditLog:
             finally:
                 await self._signed.close()
 
-    async def _append(self, content: bytes) -> int:
-        index = await self._entries.append(content)
-        assert index == self._frontier.size, "acknowledged out of order"
-        self._frontier.append(leaf_hash(content))
-        return index
+    async def _append_waiting(self) -> None:
+        """What waits, together; what comes meanwhile, together after it. Nobody else appends to this journal."""
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
+            error: Exception | None = None
+            try:
+                await self._entries.append_many([(waiting.content, 1) for waiting in batch])
+            except Exception as raised:  # noqa: BLE001  told to each who waits; a bug must not leave them waiting
+                error = raised
+            stored = self._entries.end.sequence - self._frontier.size  # also where only some of them were
+            for waiting in batch[:stored]:
+                index = self._frontier.size
+                self._frontier.append(leaf_hash(waiting.content))
+                waiting.tell(index)
+            self._grown.set()
+            for waiting in batch[stored:]:
+                assert error is not None, "acknowledged and not stored"
+                waiting.tell(copy(error))
 
     async def _blocking(self, work: Callable[[], T]) -> T:
         """On the one thread that publishes. What it has begun it ends, also where nobody waits for it any more."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _stored(self, index: int) -> Iterator[bytes]:
-        for record in _read(self._walk, index):
+        for record in read_from(self._walk, index):
             yield record.payload
-
-
-def _recover(entries: Journal, signed: Journal, publisher: Publisher, origin: str) -> Frontier:
-    """The right edge of the tree, of entries that are those which were signed, and what came after."""
-    note = last = None
-    for record in _read(signed.walk(), 0):
-        try:
-            note = Note.parse(record.payload)
-            last = Checkpoint.parse(note.text)
-        except BadNote as error:
-            raise LogDamaged(f"signed checkpoint {record.sequence}: {error}") from None
-    if last is not None and last.origin != origin:
-        raise LogDamaged(f"this is the log {last.origin}, not {origin}; a new name is a new log, in a new folder")
-    if last is not None and entries.end.sequence < last.size:
-        raise LogDamaged(
-            f"{entries.end.sequence} entries are here where {last.size} were signed: an older copy of the disk, or "
-            "records taken away; nothing is appended, since that would be a second history"
-        )
-    frontier = Frontier()
-    for record in _read(entries.walk(), 0):
-        if last is not None and frontier.size == last.size:
-            _same(frontier, last)
-        frontier.append(leaf_hash(record.payload))
-    if last is not None and frontier.size == last.size:
-        _same(frontier, last)
-    publisher.resume(note)
-    return frontier
-
-
-def _same(frontier: Frontier, last: Checkpoint) -> None:
-    if frontier.root() != last.root:
-        raise LogDamaged(f"the first {last.size} entries are not those that were signed: their root is another")
-
-
-def _read(walk: JournalWalk, sequence: int) -> Iterator[Record]:
-    while True:
-        found = walk.read(sequence, _READ_BYTES)
-        if isinstance(found, Damage):
-            raise Corrupt(found)
-        if not found:
-            return
-        yield from found
-        sequence = found[-1].sequence + 1

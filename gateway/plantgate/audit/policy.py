@@ -3,13 +3,18 @@
 Source: the policy file of c2sp.org/tlog-policy: ``log <vkey>``, ``witness <name> <vkey>``,
 ``group <name> all|any|<k> <member>…``, and one ``quorum <name|none>``. A line that begins with # is a remark.
 
-One word is ours: ``signer <vkey>``, another key of the log itself that must have signed too (several required signers,
-or both keys while one replaces the other).
+Three words are ours:
+
+- ``signer <vkey>``, another key of the log itself that must have signed too;
+- behind ``log`` and ``signer``, ``from <size>`` and ``until <size>``: checkpoints of these sizes only, the second not
+  included. Keys that replace each other have terms by the size of the log, since its clock proves nothing;
+- ``root <vkey>``, the key that may hand the log over to another one (`plantgate.audit.rotation`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.note import COSIGNATURE, ED25519, BadNote, Note, Verifier, check_note
@@ -25,6 +30,24 @@ class Group:
 
     needed: int
     members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The sizes at which a key of the log must have signed."""
+
+    begin: int = 0
+    end: int | None = None
+    """Not included."""
+
+    def __contains__(self, size: int) -> bool:
+        return self.begin <= size and (self.end is None or size < self.end)
+
+    def __str__(self) -> str:
+        return (f" from {self.begin}" if self.begin else "") + (f" until {self.end}" if self.end is not None else "")
+
+
+_ALWAYS: Final = Term()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +70,24 @@ class Policy:
     witnesses: Mapping[str, Verifier] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     quorum: str | None = None
+    terms: Mapping[Verifier, Term] = field(default_factory=dict)
+    """Of the log's own keys; one that is not in here signs always."""
+    root: Verifier | None = None
+    """Signs for a change of the log's keys."""
+
+    @property
+    def keys(self) -> tuple[Verifier, ...]:
+        """The log's own."""
+        return (self.log, *self.signers)
+
+    def __str__(self) -> str:
+        """As a file."""
+        lines = [f"log {self.log}{self.terms.get(self.log, _ALWAYS)}"]
+        lines += [f"signer {signer}{self.terms.get(signer, _ALWAYS)}" for signer in self.signers]
+        lines += [f"root {self.root}"] if self.root is not None else []
+        lines += [f"witness {name} {verifier}" for name, verifier in self.witnesses.items()]
+        lines += [f"group {name} {group.needed} {' '.join(group.members)}" for name, group in self.groups.items()]
+        return "\n".join((*lines, f"quorum {self.quorum or 'none'}", ""))
 
     @classmethod
     def of_key(cls, vkey: str) -> "Policy":
@@ -85,9 +126,12 @@ class Policy:
         Raises `BadNote` where a key of the log has not signed, or a known key's signature is not good.
         """
         keys = dict(self.witnesses)
-        found = check_note(note, [self.log, *self.signers, *keys.values()])
+        found = check_note(note, [*self.keys, *keys.values()])
         checkpoint = Checkpoint.parse(note.text)
-        for signer in (self.log, *self.signers):
+        asked = [signer for signer in self.keys if checkpoint.size in self.terms.get(signer, _ALWAYS)]
+        if not asked:
+            raise BadNote(f"the policy names no key for a log of {checkpoint.size} entries")
+        for signer in asked:
             if signer not in found:
                 raise BadNote(f"not signed by {signer.name} ({signer.key_id.hex()})")
         if checkpoint.origin != self.log.name:
@@ -108,6 +152,8 @@ class _Draft:
     def __init__(self) -> None:
         self._log: Verifier | None = None
         self._signers: list[Verifier] = []
+        self._terms: dict[Verifier, Term] = {}
+        self._root: Verifier | None = None
         self._witnesses: dict[str, Verifier] = {}
         self._groups: dict[str, Group] = {}
         self._quorum: str | None = None
@@ -115,12 +161,16 @@ class _Draft:
 
     def take(self, words: list[str]) -> None:
         match words:
-            case ["log", vkey, *_] if len(words) <= 3:
+            case ["log", vkey, *rest] if len(rest) != 1 or rest[0] not in ("from", "until"):
                 if self._log is not None:
                     raise BadPolicy("a second log")
-                self._log = _key(vkey, ED25519)
-            case ["signer", vkey]:
-                self._signers.append(_key(vkey, ED25519))
+                self._log = self._own(vkey, rest if len(rest) > 1 else [])  # one word alone is its address
+            case ["signer", vkey, *rest]:
+                self._signers.append(self._own(vkey, rest))
+            case ["root", vkey]:
+                if self._root is not None:
+                    raise BadPolicy("a second root")
+                self._root = _key(vkey, ED25519)
             case ["witness", name, vkey, *_] if len(words) <= 4:
                 self._new(name)
                 self._witnesses[name] = _key(vkey, COSIGNATURE)
@@ -136,7 +186,7 @@ class _Draft:
                     self._quorum = name
             case _:
                 raise BadPolicy(
-                    f"{' '.join(words)!r} means nothing here; there are log, signer, witness, group, quorum"
+                    f"{' '.join(words)!r} means nothing here; there are log, signer, root, witness, group, quorum"
                 )
 
     def policy(self) -> Policy:
@@ -144,7 +194,28 @@ class _Draft:
             raise BadPolicy("no line `log <vkey>`")
         if not self._has_quorum:
             raise BadPolicy("no line `quorum <name>`; write `quorum none` where no witness is asked for")
-        return Policy(self._log, tuple(self._signers), self._witnesses, self._groups, self._quorum)
+        return Policy(
+            self._log, tuple(self._signers), self._witnesses, self._groups, self._quorum, self._terms, self._root
+        )
+
+    def _own(self, vkey: str, rest: list[str]) -> Verifier:
+        """A key of the log, and its term."""
+        key = _key(vkey, ED25519)
+        if key == self._log or key in self._signers:
+            raise BadPolicy(f"{key.name} ({key.key_id.hex()}) a second time")
+        match rest:
+            case []:
+                return key
+            case ["from", begin]:
+                term = Term(_size(begin))
+            case ["until", end]:
+                term = Term(0, _size(end))
+            case ["from", begin, "until", end]:
+                term = Term(_size(begin), _size(end))
+            case _:
+                raise BadPolicy(f"{' '.join(rest)!r} is no term of a key; write from SIZE, until SIZE, or both")
+        self._terms[key] = term
+        return key
 
     def _group(self, needed: str, members: list[str]) -> Group:
         for member in members:
@@ -163,6 +234,12 @@ class _Draft:
     def _known(self, name: str) -> None:
         if name not in self._witnesses and name not in self._groups:
             raise BadPolicy(f"there is no witness or group {name} above this line")
+
+
+def _size(written: str) -> int:
+    if not written.isdecimal() or len(written) > 19:
+        raise BadPolicy(f"{written!r} is not the size of a log")
+    return int(written)
 
 
 def _key(vkey: str, kind: int) -> Verifier:

@@ -6,7 +6,8 @@ into the record of everything ever signed; the checkpoint, in its place. A crash
 whole, and at most some files that the next publication finds as they must be.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -58,11 +59,17 @@ class Publisher:
         `stored` reads entries back from the disk, from an index on; `root` is what was hashed when they came.
         The note is to be kept for good, and then to be given to `release`. Raises `Inconsistent`, `OSError`.
         """
+        try:
+            return self._prepared(size, root, stored)
+        except Unreadable as error:
+            raise Inconsistent(f"the public log is damaged: {error}; restore it from a copy") from None
+
+    def _prepared(self, size: int, root: bytes, stored: Callable[[int], Iterable[bytes]]) -> Note | None:
         before = self.last.size if self.last is not None else 0
         if self.last is not None and size == before:
             return None
         begin = before // WIDTH * WIDTH
-        rows = self._rows(begin)
+        rows = Rows.at(Tiles(self.read, before), begin)
         entries = islice(stored(begin), size - begin)
         while chunk := list(islice(entries, WIDTH)):
             self._bundle(rows.size // WIDTH, chunk, before)
@@ -82,7 +89,25 @@ class Publisher:
     def release(self, note: Note) -> None:
         """Make a signed checkpoint the public one; also with more signatures, when witnesses have signed. `OSError`."""
         self._replace("checkpoint", bytes(note))
-        self.last = Checkpoint.parse(note.text)
+        before, self.last = self.last.size if self.last else 0, Checkpoint.parse(note.text)
+        for level, number in _became_full(before, self.last.size):
+            self._clear_partial(tile_path(level, number))
+            if level == 0:
+                self._clear_partial(bundle_path(number))
+
+    def drop(self, begin: int, end: int) -> None:
+        """Take away bundles and tiles of the lowest level, of full bundles ``begin`` to ``end``. Raises `OSError`.
+
+        Entries of these are no longer here, and their hashes are still one level up. Harmless if they are gone.
+        """
+        for number in range(begin, end):
+            for path in (bundle_path(number), tile_path(0, number)):
+                self._clear_partial(path)
+                with suppress(FileNotFoundError):
+                    self._disk.unlink(self._folder / path)
+        touched = [path for number in range(begin, end) for path in (bundle_path(number), tile_path(0, number))]
+        for folder in dict.fromkeys((self._folder / path).parent for path in touched):
+            self._disk.sync_directory(folder)
 
     def _is_public(self, signed: Note) -> bool:
         """Possibly with more signatures."""
@@ -90,17 +115,6 @@ class Publisher:
             return Note.parse(self.read("checkpoint")).text == signed.text
         except (OSError, BadNote):
             return False
-
-    def _rows(self, begin: int) -> Rows:
-        """As they stood at a multiple of 256 entries, from the public tiles."""
-        tiles = Tiles(self.read, begin)
-        levels, level = [], 0
-        while begin >> 8 * level:
-            number, width = divmod(begin >> 8 * level, WIDTH)
-            content = tiles.tile(level, number) if width else b""  # as wide now as when it was published last
-            levels.append([content[at : at + HASH_SIZE] for at in range(0, len(content), HASH_SIZE)])
-            level += 1
-        return Rows.resume(begin, levels)
 
     def _bundle(self, number: int, entries: Sequence[bytes], before: int) -> None:
         """Also those of an older, narrower bundle must still be the same."""
@@ -146,7 +160,22 @@ class Publisher:
         finally:
             file.close()
 
+    def _clear_partial(self, path: str) -> None:
+        """The narrower ones of a tile that is full: whoever holds an older checkpoint reads the full one."""
+        place = self._folder / f"{path}.p"
+        with suppress(FileNotFoundError):
+            for name in self._disk.names(place):
+                self._disk.unlink(place / name)
+
     def _replace(self, path: str, content: bytes) -> None:
         place = self._folder / path
         self._disk.make_directory(place.parent)
         replace_file(self._disk, place, content)
+
+
+def _became_full(before: int, size: int) -> Iterator[tuple[int, int]]:
+    """Level and number of the tiles that were begun at the first size and are full at the second."""
+    level = 0
+    while (full := size >> 8 * (level + 1)) > (begun := before >> 8 * (level + 1)):
+        yield from ((level, number) for number in range(begun, full))
+        level += 1

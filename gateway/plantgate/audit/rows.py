@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from plantgate.audit.tiles import WIDTH
-from plantgate.audit.tree import fold, node_hash
+from plantgate.audit.tiles import WIDTH, Tiles
+from plantgate.audit.tree import HASH_SIZE, fold, node_hash
 
 
 class Rows:
@@ -24,6 +24,17 @@ class Rows:
         made._full = [size >> 8 * (level + 1) for level in range(len(made._rows))]
         return made
 
+    @classmethod
+    def at(cls, tiles: Tiles, size: int) -> "Rows":
+        """As they stood at a multiple of 256 entries, from the tiles of a log at least as long. Raises `Unreadable`."""
+        levels, level = [], 0
+        while size >> 8 * level:
+            number, width = divmod(size >> 8 * level, WIDTH)
+            content = tiles.tile(level, number)[: width * HASH_SIZE] if width else b""
+            levels.append([content[at : at + HASH_SIZE] for at in range(0, len(content), HASH_SIZE)])
+            level += 1
+        return cls.resume(size, levels)
+
     def extend(self, leaves: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
         """Add leaf hashes; gives each tile that became full: level, number, content. Read it to its end."""
         for leaf in leaves:
@@ -40,7 +51,7 @@ class Rows:
             yield level, self._full[level], b"".join(row)
             self._full[level] += 1
             self._rows[level] = []
-            yield from self._add(level + 1, _top(row))
+            yield from self._add(level + 1, top(row))
 
     def unfinished(self) -> Iterator[tuple[int, int, bytes]]:
         """The tiles that are not full: level, number, content."""
@@ -55,7 +66,8 @@ class Rows:
         return fold([each for row in reversed(rows) for each in _perfect(row)])
 
 
-def _top(row: Sequence[bytes]) -> bytes:
+def top(row: Sequence[bytes]) -> bytes:
+    """The root over as many hashes as a power of two."""
     while len(row) > 1:
         row = [node_hash(left, right) for left, right in zip(row[::2], row[1::2], strict=True)]
     return row[0]
@@ -66,5 +78,5 @@ def _perfect(row: Sequence[bytes]) -> Iterator[bytes]:
     at = 0
     while at < len(row):
         width = 1 << (len(row) - at).bit_length() - 1
-        yield _top(row[at : at + width])
+        yield top(row[at : at + width])
         at += width

@@ -4,7 +4,9 @@ Source: c2sp.org/tlog-tiles v0.1.0. A tile holds up to 256 hashes of one level, 
 full yet stands under ``.p/<width>``, and stays there for whoever holds an older checkpoint.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,8 @@ from plantgate.audit.tree import HASH_SIZE, node_hash
 
 WIDTH: Final = 256
 LEVEL_BITS: Final = 8
+VOLUME: Final = WIDTH * WIDTH
+"""Entries that are archived together: their hash is one of level 2."""
 ENTRY_BYTES_MAX: Final = 65_535
 
 
@@ -27,6 +31,34 @@ class Unreadable(ValueError):
 def folder(path: Path) -> Read:
     """A log that lies in a folder."""
     return lambda name: (path / name).read_bytes()
+
+
+def with_archive(read: Read, archive: Path) -> Read:
+    """Bundles and tiles that are not in the log any more are read from its archive, a folder of volumes."""
+
+    def read_either(name: str) -> bytes:
+        try:
+            return read(name)
+        except FileNotFoundError:
+            number = _archivable(name)
+            if number is None:
+                raise
+            return (archive / volume_name(number * WIDTH) / name).read_bytes()
+
+    return read_either
+
+
+def volume_name(index: int) -> str:
+    """The folder in an archive with the entry of this index."""
+    return f"volume-{index // VOLUME:06d}"
+
+
+def _archivable(name: str) -> int | None:
+    """The number of a whole bundle, or of a tile of the lowest level."""
+    for kind in ("tile/entries/", "tile/0/"):
+        if name.startswith(kind) and (digits := name.removeprefix(kind).replace("/", "").replace("x", "")).isdecimal():
+            return int(digits)
+    return None
 
 
 def number_path(number: int) -> str:
@@ -126,9 +158,26 @@ class Tiles:
         for number, _ in widths(self.size, 0):
             yield from self._read_bundle(number)
 
+    def kept_from(self) -> int:
+        """The first entry that is here; what is before it was archived. `size` where there is none at all."""
+        begin = bisect_left(range(-(-self.size // WIDTH)), True, key=self._has_bundle)
+        return min(self.size, begin * WIDTH)
+
+    def kept(self) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of every entry that is here. Raises `Unreadable`."""
+        begin = self.kept_from()
+        for number in range(begin // WIDTH, -(-self.size // WIDTH)):
+            yield from enumerate(self._read_bundle(number), number * WIDTH)
+
     def width(self, level: int, number: int) -> int:
         """How wide a tile is in a log of this size; 0 where there is none."""
         return max(0, min(WIDTH, (self.size >> LEVEL_BITS * level) - number * WIDTH))
+
+    def _has_bundle(self, number: int) -> bool:
+        with suppress(OSError, Unreadable):
+            self._read(bundle_path(number, self._due(0, number)), bundle_path(number))
+            return True
+        return False
 
     def _read_tile(self, level: int, number: int) -> bytes:
         width = self._due(level, number)

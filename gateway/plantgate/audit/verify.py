@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from plantgate.audit.checkpoint import Checkpoint
-from plantgate.audit.entry import Phase, Result, decode
+from plantgate.audit.entry import MINIMUM, Kind, Phase, Result, decode
 from plantgate.audit.note import BadNote, Note
 from plantgate.audit.policy import Policy, Signed
-from plantgate.audit.rows import Rows
-from plantgate.audit.tiles import WIDTH, Read, Tiles, Unreadable, tile_path, widths
+from plantgate.audit.rotation import follow
+from plantgate.audit.rows import Rows, top
+from plantgate.audit.tiles import LEVEL_BITS, WIDTH, Read, Tiles, Unreadable, tile_path
 from plantgate.audit.tree import EMPTY, HASH_SIZE, leaf_hash
 
 _NAMED_MOST = 20
@@ -60,7 +61,12 @@ class Report:
     """The log is not the one that was seen earlier, grown."""
     checkpoint: Checkpoint | None = None
     entries: int = 0
+    """That were read."""
+    archived: int = 0
+    """Entries before this one are not here."""
     open_intents: list[str] = field(default_factory=list)
+    policy: Policy | None = None
+    """As it was given, with the keys that its root has signed for in the log."""
 
     @property
     def exit_code(self) -> int:
@@ -82,6 +88,7 @@ def verify(
     """
     report = Report()
     signed = _signed(read, policy, report)
+    policy = report.policy or policy
     if signed is None:
         report.completeness = report.freshness = Answer(Verdict.NOT_ASKED, ["the log could not be read"])
         return report
@@ -95,13 +102,26 @@ def verify(
 
 def _signed(read: Read, policy: Policy, report: Report) -> Signed | None:
     try:
-        return policy.judge(Note.parse(read("checkpoint")))
+        note = Note.parse(read("checkpoint"))
+        report.policy = _followed(policy, Tiles(read, Checkpoint.parse(note.text).size), report)
+        return report.policy.judge(note)
     except OSError as error:
         report.integrity.no(f"checkpoint: {error.strerror}")
     except BadNote as error:
         report.integrity.no(f"checkpoint: {error}")
     report.quorum = Answer(Verdict.NO, ["there is no checkpoint that could have been witnessed"])
     return None
+
+
+def _followed(policy: Policy, tiles: Tiles, report: Report) -> Policy:
+    """Before anything is known to be what was signed: that the root has signed for a key is known by itself."""
+    try:
+        policy, wrong = follow(policy, tiles.kept())
+    except Unreadable:  # which the walk will say
+        return policy
+    for sentence in wrong:
+        report.integrity.no(sentence)
+    return policy
 
 
 def _earlier(seen: Sequence[Note], policy: Policy, last: Checkpoint, report: Report) -> dict[int, list[bytes]]:
@@ -123,17 +143,20 @@ def _earlier(seen: Sequence[Note], policy: Policy, last: Checkpoint, report: Rep
 def _walk(read: Read, last: Checkpoint, earlier: dict[int, list[bytes]], report: Report) -> str:
     """Every entry, every tile, every root; the time of the newest entry."""
     tiles = Tiles(read, last.size)
+    begin = tiles.kept_from()
+    report.archived = begin = begin if begin < last.size else 0
     rows, ledger = Rows(), _Ledger(report)
     for root in earlier.get(0, ()):
         _compare(0, EMPTY, root, report)
     try:
-        for number, _ in widths(last.size, 0):
+        if begin:
+            rows = _above_the_archive(tiles, begin, earlier, report)
+        for number in range(begin // WIDTH, -(-last.size // WIDTH)):
             entries = tiles.bundle(number)
             leaves = [leaf_hash(entry) for entry in entries]
-            begin = rows.size
-            for size in range(begin + 1, begin + len(entries)):
+            for size in range(rows.size + 1, rows.size + len(entries)):
                 for root in earlier.get(size, ()):
-                    _compare(size, rows.root(leaves[: size - begin]), root, report)
+                    _compare(size, rows.root(leaves[: size - rows.size]), root, report)
             for level, at, content in rows.extend(leaves):
                 _same_tile(tiles, level, at, content, report)
             for root in earlier.get(rows.size, ()):
@@ -146,11 +169,35 @@ def _walk(read: Read, last: Checkpoint, earlier: dict[int, list[bytes]], report:
         report.integrity.no(str(error))
         report.completeness = Answer(Verdict.NOT_ASKED, ["not all entries could be read"])
         return ledger.newest
-    report.entries = rows.size
+    report.entries = rows.size - begin
     if rows.root() != last.root:
         report.integrity.no(f"the {last.size} entries do not lead to the root that was signed")
+    if begin > ledger.minimum:
+        report.integrity.no(f"entries 0 to {begin - 1:,} are missing, and no entry says that they were archived")
     ledger.close()
     return ledger.newest
+
+
+def _above_the_archive(tiles: Tiles, begin: int, earlier: dict[int, list[bytes]], report: Report) -> Rows:
+    """What stayed of entries that are archived: the hashes over them."""
+    report.integrity.said.append(f"entries 0 to {begin - 1:,} are archived: their hashes are here, they were not read")
+    level = 1
+    while full := begin >> LEVEL_BITS * (level + 1):
+        for number in range(full):
+            content = tiles.tile(level, number)
+            if top([content[at : at + HASH_SIZE] for at in range(0, len(content), HASH_SIZE)]) != tiles.node(
+                LEVEL_BITS * (level + 1), number
+            ):
+                report.integrity.no(f"{tile_path(level, number)}: not the hashes below those of the next level")
+        level += 1
+    rows = Rows.at(tiles, begin)
+    for size in sorted(size for size in earlier if 0 < size < begin):
+        report.completeness.no(
+            f"the checkpoint of {size:,} entries seen earlier lies in what is archived; give that too"
+        )
+    for root in earlier.get(begin, ()):
+        _compare(begin, rows.root(), root, report)
+    return rows
 
 
 def _compare(size: int, found: bytes, root: bytes, report: Report) -> None:
@@ -172,8 +219,11 @@ class _Ledger:
         self._report = report
         self._open: dict[str, int] = {}
         self._settled: set[str] = set()
-        self._index = 0
+        self._index = report.archived
+        self._unknown = 0
         self.newest = ""
+        self.minimum = 0
+        """Entries before this one were archived, as the log says."""
 
     def take(self, content: bytes) -> None:
         index, self._index = self._index, self._index + 1
@@ -184,18 +234,27 @@ class _Ledger:
             answer.no(f"entry {index}: {error}")
             return
         self.newest = max(self.newest, entry.time)
+        if entry.kind is Kind.PRUNE and entry.phase is Phase.INTENT:
+            minimum = entry.details.get(MINIMUM, "")
+            self.minimum = max(self.minimum, int(minimum) if minimum.isdecimal() else 0)
         if entry.phase is Phase.INTENT:
             if entry.id in self._open or entry.id in self._settled:
                 answer.no(f"entry {index}: the intent {entry.id} stands here a second time")
             self._open[entry.id] = index
         elif entry.phase is Phase.OUTCOME:
             if entry.refers_to not in self._open and entry.refers_to not in self._settled:
-                answer.no(f"entry {index}: an outcome without an intent before it")
+                if self._report.archived:  # where its intent may be
+                    self._unknown += 1
+                else:
+                    answer.no(f"entry {index}: an outcome without an intent before it")
             elif entry.result is not Result.UNKNOWN:
                 self._open.pop(entry.refers_to, None)
                 self._settled.add(entry.refers_to)
 
     def close(self) -> None:
+        """There are no more."""
+        if self._unknown:
+            self._report.completeness.said.append(f"{self._unknown} outcomes answer intents in the archive, or none")
         self._report.open_intents = list(self._open)
         for id_, index in self._open.items():
             self._report.completeness.no(f"entry {index}: the intent {id_} has no outcome")

@@ -81,7 +81,8 @@ class Witness:
             raise BadNote(f"{signer.verifier.name}: a log's key; a witness needs one of its own kind")
         self._folder = folder
         self._signer = signer
-        self._logs = {log.name: log for log in logs}
+        self._logs = {log.name: [each for each in logs if each.name == log.name] for log in logs}
+        """A log's keys; while one replaces the other, it has two."""
         self._disk = disk
         self._clock = clock
         disk.make_directory(folder)
@@ -124,7 +125,7 @@ class Witness:
         if checkpoint.origin not in self._logs:
             raise Refused(Refusal.UNKNOWN_LOG, f"the log {checkpoint.origin} is not known here")
         try:
-            if not check_note(request.checkpoint, [self._logs[checkpoint.origin]]):
+            if not check_note(request.checkpoint, self._logs[checkpoint.origin]):
                 raise BadNote(f"not signed by {checkpoint.origin}")
         except BadNote as error:
             raise Refused(Refusal.NOT_SIGNED, str(error)) from None

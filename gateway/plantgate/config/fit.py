@@ -24,7 +24,7 @@ def flows_fit(document: Mapping[str, Plain], connections: Mapping[str, Connectio
     flows, written = document.get("flows"), document.get("connections")
     if not isinstance(flows, dict) or not isinstance(written, dict) or not written:
         return
-    used: set[str] = set()
+    used = set(_written_to(document))
     for key, trail, named in _named(flows):
         used.add(named)
         if re.fullmatch(NAME_PATTERN, named) is None:
@@ -37,7 +37,9 @@ def flows_fit(document: Mapping[str, Plain], connections: Mapping[str, Connectio
     for connection in connections:
         # Not while something is wrong: it may be why the connection is not used, and is said already.
         if connection not in used and not judge.errors:
-            judge.warn(("connections", connection), "no flow uses this connection", key=True)
+            judge.warn(
+                ("connections", connection), "no flow uses this connection, and nothing is written to it", key=True
+            )
     for name, entry in connections.items():
         for remark in entry.connector.remarks(entry.settings):
             judge.warn(("connections", name), remark, key=True)
@@ -50,6 +52,15 @@ def _named(flows: Mapping[str, Plain]) -> Iterator[tuple[str, Trail, str]]:
             written = flow.get(key) if isinstance(flow, dict) else None
             for trail, named in _names(written, ("flows", name, key)):
                 yield key, trail, named
+
+
+def _written_to(document: Mapping[str, Plain]) -> Iterator[str]:
+    """Connections that `control` writes to."""
+    control = document.get("control")
+    writes = control.get("writes") if isinstance(control, dict) else None
+    for writable in writes.values() if isinstance(writes, dict) else ():
+        if isinstance(writable, dict) and isinstance(named := writable.get("connection"), str):
+            yield named
 
 
 def _names(written: Plain, trail: Trail) -> Iterator[tuple[Trail, str]]:

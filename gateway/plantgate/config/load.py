@@ -5,6 +5,7 @@ from pathlib import Path
 
 from plantgate.config.anchor import anchored
 from plantgate.config.fit import cells_fit, flows_fit, folders_fit, secrets_exist
+from plantgate.config.fit_control import control_fits
 from plantgate.config.judge import Judge
 from plantgate.config.model import NAME_PATTERN, Connection, Plant, PlantSettings
 from plantgate.config.place import Trail
@@ -61,6 +62,8 @@ def _plant(path: Path, judge: Judge, plugins: Registry) -> Plant | None:
     connections = _connections(root, judge, plugins)
     flows_fit(root, connections, judge)
     cells_fit(root, connections, judge)
+    if frame is not None:
+        control_fits(frame, connections, root.get("connections"), judge)
     if frame is None or judge.errors:
         return None
     fields = {name: getattr(frame, name) for name in PlantSettings.model_fields}

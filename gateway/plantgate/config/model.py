@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from plantgate.control.settings import ControlSettings
 from plantgate.sdk import Bytes, Connector, Settings
 from plantgate.store.limits import WhenFull
 
@@ -135,6 +136,12 @@ def _collector(written: str) -> str:
     return written
 
 
+def _web_address(written: str) -> str:
+    if re.match(r"https?://[^\s/]", written) is None:
+        raise ValueError("not an HTTP address; write for example http://box2:9490")
+    return written
+
+
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -200,6 +207,39 @@ class CellSettings(Settings):
     45 MB. Without it there is no limit."""
 
 
+def _vkey(written: str) -> str:
+    from plantgate.audit.note import BadNote, Verifier  # late: cryptography is loaded only where a witness is named
+
+    try:
+        Verifier.parse(written)
+    except BadNote as error:
+        raise ValueError(f"not a public key of a witness: {error}; it is in the .pub file that it made") from None
+    return written
+
+
+class WitnessSettings(Settings):
+    """Somebody else's box that signs what this log publishes, and never two histories of it."""
+
+    url: Annotated[str, AfterValidator(_web_address)]
+    """Where it listens, for example `http://box2:9490`."""
+    key: Annotated[str, AfterValidator(_vkey)]
+    """Its public key: the line that `plantgate audit keys --witness` printed there."""
+
+
+class AuditSettings(Settings):
+    """The audit log: what the gateway did, by which rule, for others to check."""
+
+    origin: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s+]+$")]
+    """Name of the log for good, for example `gateway.example/plant1/line3`; also the name of its key."""
+    key: Path
+    """File with the log's private key; `plantgate audit keys` makes it. Only the gateway may read it."""
+    folder: Path = Path("audit")
+    """Where the log lives; its folder `public` is what is copied and checked. A relative path starts at the plant
+    file. It must be a local disk that keeps its word on fsync."""
+    witnesses: tuple[WitnessSettings, ...] = ()
+    """Boxes that sign what is published. One that is away holds up nothing."""
+
+
 class PlantSettings(Settings):
     """The plant file, but for its connections, whose settings belong to their connectors."""
 
@@ -219,6 +259,10 @@ class PlantSettings(Settings):
     """What is read from where and goes to where, by name."""
     cells: dict[Name, CellSettings] = Field(default_factory=dict)
     """Which connections run in processes of their own, by name of the cell. The others run in the gateway's process."""
+    audit: AuditSettings | None = None
+    """The audit log; none unless asked for. Without one nothing is written to a machine."""
+    control: ControlSettings | None = None
+    """What may be written to machines, and by which rules; nothing unless said here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +297,12 @@ class Plant(PlantSettings):
         """Where this flow's outbox lives."""
         chosen = self.flows[flow].outbox.folder
         return chosen if chosen is not None else self.store.folder / "outboxes" / flow
+
+    @property
+    def control_socket(self) -> Path:
+        """Where people reach the desk."""
+        chosen = self.control.socket if self.control is not None else None
+        return chosen if chosen is not None else self.store.folder / "control.sock"
 
     def cell_of(self, connection: str) -> str | None:
         """The cell this connection lives in; None for the gateway's own process."""

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from plantgate.observe.status import GatewayStatus
+from plantgate.observe.status import DeedsStatus, GatewayStatus
 
 _FLOW = ("flow", "destination")
 _USE = ("connection", "flow", "role")
@@ -25,6 +25,8 @@ class _StatusCollector(Collector):
         yield from _flows(status)
         yield from _connections(status)
         yield from _cells(status)
+        if status.deeds is not None:
+            yield from _deeds(status.deeds)
 
     def describe(self) -> list[Metric]:
         return []
@@ -136,6 +138,22 @@ def _cells(status: GatewayStatus) -> Iterator[Metric]:
             family.add_metric([name], getattr(cell, field))
     yield up
     yield from (family for family, _ in rest)
+
+
+def _deeds(deeds: DeedsStatus) -> Iterator[Metric]:
+    yield CounterMetricFamily("plantgate_audit_entries", "Durable entries of the audit log.", value=deeds.entries)
+    yield GaugeMetricFamily(
+        "plantgate_audit_unpublished", "Entries under no signed checkpoint yet.", value=deeds.entries - deeds.published
+    )
+    writes = CounterMetricFamily("plantgate_writes", "Proposed writes, by how they ended.", labels=["standing"])
+    for standing, count in deeds.answers.items():
+        writes.add_metric([standing], count)
+    yield writes
+    yield GaugeMetricFamily("plantgate_writes_held", "Writes that may have happened.", value=deeds.held)
+    yield GaugeMetricFamily("plantgate_writes_waiting", "Writes that wait for people.", value=deeds.waiting)
+    yield GaugeMetricFamily(
+        "plantgate_stopped", "1 while nothing is written.", value=int("everything" in deeds.stopped)
+    )
 
 
 def metrics_of(status: Callable[[], GatewayStatus]) -> Callable[[], bytes]:

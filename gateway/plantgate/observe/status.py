@@ -92,6 +92,26 @@ class CellStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DeedsStatus:
+    """The audit log, and acting on machines."""
+
+    entries: int
+    """Durable entries of the log."""
+    published: int
+    """Of those the ones under a signed checkpoint."""
+    answers: dict[str, int]
+    """Proposals by how they ended: ``done``, ``denied``, ``late``, ``failed``, ``unknown``, ``waiting``."""
+    stopped: dict[str, str]
+    """Why, by what is stopped: ``everything``, a connection, a cell."""
+    held: int
+    """Writes of which it is not known whether they happened."""
+    waiting: int
+    """Writes that wait for people."""
+    clock: str
+    """Why the clock is not trusted; empty while it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayStatus:
     """Everything."""
 
@@ -108,3 +128,5 @@ class GatewayStatus:
     connections: dict[str, ConnectionStatus]
     flows: dict[str, FlowStatus]
     cells: dict[str, CellStatus] = field(default_factory=dict)
+    deeds: DeedsStatus | None = None
+    """None without an audit log."""

@@ -1,13 +1,14 @@
 """From the plant file to the parts that run; knows every room, and only `gateway` and the command line know it."""
 
+from collections.abc import Callable
+
 import structlog
 
 from plantgate.config.model import Plant
-from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
 from plantgate.runtime.cells.cells import Cells
 from plantgate.runtime.flowline import FlowLine, Use
-from plantgate.sdk import Clock, Context, Log, Standing, SystemClock
+from plantgate.sdk import Batch, Clock, Context, Log, Standing, SystemClock
 from plantgate.store.disk import Disk
 from plantgate.store.limits import Limits, WhenFull
 from plantgate.store.outbox import Outbox
@@ -42,7 +43,7 @@ async def flow_line(
     name: str,
     *,
     clock: Clock,
-    tap: Tap,
+    see: Callable[[Batch], None],
     span: Span,
     disk: Disk | None = None,
     cells: Cells | None = None,
@@ -64,7 +65,7 @@ async def flow_line(
             log.warning("outbox recovered", found=sentence)
         for gone in outbox.unclaimed:
             await _part_with(outbox, gone, released=gone in flow.outbox.release, log=log)
-        return _line(plant, name, outbox, clock=clock, tap=tap, span=span, cells=cells)
+        return _line(plant, name, outbox, clock=clock, see=see, span=span, cells=cells)
     except BaseException:
         await outbox.close()
         raise
@@ -87,7 +88,14 @@ async def _part_with(outbox: Outbox, gone: str, *, released: bool, log: Log) -> 
 
 
 def _line(
-    plant: Plant, name: str, outbox: Outbox, *, clock: Clock, tap: Tap, span: Span, cells: Cells | None
+    plant: Plant,
+    name: str,
+    outbox: Outbox,
+    *,
+    clock: Clock,
+    see: Callable[[Batch], None],
+    span: Span,
+    cells: Cells | None,
 ) -> FlowLine:
     flow = plant.flows[name]
     return FlowLine(
@@ -95,6 +103,6 @@ def _line(
         [use_of(plant, connection, name, clock, cells) for connection in flow.sources],
         [use_of(plant, connection, name, clock, cells) for connection in flow.destinations],
         outbox=outbox,
-        tap=tap,
+        see=see,
         span=span,
     )

@@ -1,7 +1,7 @@
 """One flow, running: its outbox, and the sessions that fill and empty it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -11,7 +11,6 @@ from plantgate.flow.patient import patient
 from plantgate.flow.pump import pump
 from plantgate.flow.stop import Stop
 from plantgate.observe.status import DestinationStatus, FlowStatus, OutboxStatus
-from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span
 from plantgate.runtime.rate import Rate
 from plantgate.runtime.supervisor import Phase, Session, keep_running
@@ -44,13 +43,21 @@ class FlowLine:
     """What `runtime.gateway` starts, ends and asks about. Everything that counts is counted once, where it happens."""
 
     def __init__(
-        self, name: str, sources: list[Use], sinks: list[Use], *, outbox: Outbox, tap: Tap, span: Span
+        self,
+        name: str,
+        sources: list[Use],
+        sinks: list[Use],
+        *,
+        outbox: Outbox,
+        see: Callable[[Batch], None],
+        span: Span,
     ) -> None:
+        """`see` is shown every batch once it is accepted."""
         self.name = name
         self.sources = sources
         self.deliveries = [_Delivery(use) for use in sinks]
         self.outbox = outbox
-        self._tap, self._span = tap, span
+        self._see, self._span = see, span
         self._accepted = 0
         self._gaps = 0
         self._lost = 0
@@ -98,7 +105,7 @@ class FlowLine:
         if batch.gaps:
             self._gaps += len(batch.gaps)
             self._lost += sum(gap.lost or 0 for gap in batch.gaps)
-        self._tap.see(batch)
+        self._see(batch)
 
     def _traced(self, name: str, destination: str, accept: Accept) -> Accept:
         async def accept_traced(batch: Batch) -> None:

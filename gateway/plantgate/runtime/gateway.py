@@ -10,12 +10,13 @@ from plantgate.config.plan import Changes, changes, document
 from plantgate.observe.status import ConnectionStatus, GatewayStatus, UseStatus
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span, no_span
-from plantgate.runtime.build import flow_line
+from plantgate.runtime.build import flow_line, use_of
 from plantgate.runtime.cells.cells import Cells
 from plantgate.runtime.cells.remote import Remote
+from plantgate.runtime.deeds import Deeds
 from plantgate.runtime.flowline import FlowLine, Use
 from plantgate.runtime.supervisor import Supervisor
-from plantgate.sdk import Clock, GatewayError, Log, iso
+from plantgate.sdk import Batch, Clock, GatewayError, Log, iso
 from plantgate.store.disk import Disk
 
 
@@ -41,6 +42,9 @@ class Gateway:
         self._clock, self._log, self._tap, self._span, self._stalls = clock, log, tap, span, stalls
         self._disk, self._cells = disk, cells
         self._flows: dict[str, FlowLine] = {}
+        self._deeds: Deeds | None = None
+        self._no_deeds = ""
+        """Why there is no audit log, and nothing is written to machines; empty where there is, or none is wanted."""
         self._failed: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._started = clock.now()
@@ -57,6 +61,8 @@ class Gateway:
             self._failed, self.not_applied = {}, ""
             if self._cells is not None:
                 await self._cells.apply(plant)
+            if self._deeds is None:
+                await self._begin_deeds(plant)
             for name in (*difference.added, *difference.changed, *retried):
                 await self._start(name, plant)
             return difference
@@ -64,10 +70,14 @@ class Gateway:
     async def close(self) -> None:
         """End every flow, sources before sinks over the whole plant, then close the outboxes."""
         names = [service for line in self._flows.values() for service, _, _ in line.services()]
+        if self._deeds is not None:
+            names += [service for service, _, _ in self._deeds.services()]
         await self._supervisor.end(tuple(names))
         for line in self._flows.values():
             await self._put_away(line)
         self._flows.clear()
+        if self._deeds is not None:
+            await self._put_deeds_away(self._deeds)
         if self._cells is not None:
             await self._cells.close()
 
@@ -80,6 +90,8 @@ class Gateway:
                     self._log.error("outbox failed, opening it again", flow=name, reason=failure)
                     await self._end(name)
                     self._failed[name] = f"flow {name}: {failure}"
+            if self._deeds is None:
+                await self._begin_deeds(self.plant)
             for name in tuple(self._failed):
                 del self._failed[name]
                 await self._start(name, self.plant)
@@ -101,6 +113,8 @@ class Gateway:
             for role, used in (("source", line.sources), ("sink", line.sinks)):
                 for use in used:
                     uses[use.connection].append(_use_status(use, line.name, role))
+        for use in self._deeds.uses if self._deeds is not None else ():
+            uses[use.connection].append(_use_status(use, "control", "actuator"))
         troubles = self._cells.troubles if self._cells is not None else ()
         return GatewayStatus(
             plant=self.plant.plant,
@@ -109,14 +123,45 @@ class Gateway:
             now=iso(self._clock.now()) or "",
             ready=not self._failed and len(self._flows) == len(self.plant.flows),
             stalls=self._stalls(),
-            problem="; ".join(filter(None, (self.not_applied, *self._failed.values(), *troubles))),
+            problem="; ".join(filter(None, (self.not_applied, self._no_deeds, *self._failed.values(), *troubles))),
             connections={
                 name: ConnectionStatus(type=self.plant.connections[name].type_name, uses=tuple(listed))
                 for name, listed in uses.items()
             },
             flows={name: line.status() for name, line in self._flows.items()},
             cells=self._cells.status() if self._cells is not None else {},
+            deeds=self._deeds.status() if self._deeds is not None else None,
         )
+
+    def _see(self, batch: Batch) -> None:
+        """What was accepted, for whoever looks on and for what acts."""
+        self._tap.see(batch)
+        if self._deeds is not None:
+            self._deeds.see(batch)
+
+    async def _begin_deeds(self, plant: Plant) -> None:
+        """Open the audit log and whatever acts; where that fails the flows run all the same, and nothing is written."""
+        if plant.audit is None:
+            return
+        writes = plant.control.writes.values() if plant.control is not None else ()
+        connections = dict.fromkeys(writable.connection for writable in writes)
+        uses = [use_of(plant, connection, "control", self._clock, None) for connection in connections]
+        try:
+            self._deeds = await Deeds.open(plant, plant.audit, uses, clock=self._clock, news=self._log, disk=self._disk)
+        except (GatewayError, OSError, ValueError) as error:
+            if self._no_deeds != (reason := f"nothing is written to machines: {error}"):
+                self._log.error("no audit log, so nothing is written to machines; trying again", reason=str(error))
+            self._no_deeds = reason
+            return
+        self._no_deeds = ""
+        for service, phase, session in self._deeds.services():
+            self._supervisor.start(service, phase, session)
+
+    async def _put_deeds_away(self, deeds: Deeds) -> None:
+        try:
+            await deeds.close()
+        except (GatewayError, OSError, ValueError) as error:
+            self._log.error("the audit log did not close cleanly", reason=str(error))
 
     async def _start(self, name: str, plant: Plant) -> None:
         try:
@@ -124,7 +169,7 @@ class Gateway:
                 plant,
                 name,
                 clock=self._clock,
-                tap=self._tap,
+                see=self._see,
                 span=self._span,
                 disk=self._disk,
                 cells=self._cells,

@@ -78,6 +78,8 @@ def status_text(status: Answer) -> str:
     if stalls := status.get("stalls"):
         parts.append(f"! the event loop has stood still {stalls} times")
     parts += ["", _connections(status["connections"]), "", _flows(status["flows"])]
+    if deeds := status.get("deeds"):
+        parts += ["", _deeds(deeds)]
     if cells := status.get("cells"):
         parts += ["", _cells(cells)]
     off = [
@@ -100,6 +102,16 @@ def _connections(connections: Answer) -> str:
                          use.get("reason", "")])  # fmt: skip
     head = ("CONNECTION", "TYPE", "FLOW", "ROLE", "STATE", "SINCE", "LIVE", "MONITORED", "WANTED", "WHY")
     return table(head, rows, right=_COUNTS)
+
+
+def _deeds(deeds: Answer) -> str:
+    ended = ", ".join(f"{count} {standing}" for standing, count in sorted(deeds["answers"].items())) or "none"
+    lines = [f"audit log: {deeds['entries']} entries, {deeds['published']} of them signed; writes proposed: {ended}"]
+    lines += [f"! {name} is stopped: {reason}" for name, reason in deeds["stopped"].items()]
+    lines += [f"! {deeds['held']} writes may have happened; the machine is asked"] if deeds["held"] else []
+    lines += [f"{deeds['waiting']} writes wait for people: plantgate approvals list"] if deeds["waiting"] else []
+    lines += [f"! {deeds['clock']}"] if deeds["clock"] else []
+    return "\n".join(lines)
 
 
 def _cells(cells: Answer) -> str:

@@ -70,9 +70,22 @@ def test_an_entry_is_shown_proven_and_the_proof_checked(
     assert "entry 15 is not in the log" in capsys.readouterr().out
 
 
+def test_entries_are_searched_by_what_a_person_remembers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["audit", "search", str(place), "--tag", "robot/offset_x", "--since", "2025-10-09T08:55:30Z"]
+    assert main([*asked, "--result", "ok"]) == 0
+    *_, before, last = capsys.readouterr().out.splitlines()
+    assert before.split()[0] == "297"
+    assert last.split()[0] == "299"
+    assert main([*asked, "--json", "--most", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == intent(999).id
+    assert main([*asked, "--kind", "approval"]) == 5
+    assert "none of the 301 entries is so" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["search", "{place}", "--since", "yesterday"], 5, "'yesterday' is not a time; write for example 2026"),
         (["show", "{place}", "301"], 5, "there is no entry 301: the log has 301, from 0 on"),
         (["show", "{place}", "nobody"], 5, "no entry has the id nobody"),
         (["verify", "{place}", "--policy", "{place}/nothing"], 5, "nothing: No such file or directory"),

@@ -240,6 +240,31 @@ def test_a_public_file_that_was_changed_stops_the_signing(tmp_path: Path) -> Non
         asyncio.run(some(1))
 
 
+def test_a_public_tile_that_is_gone_stops_the_signing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with await opened(at=tmp_path) as log:
+            for number in range(300):
+                await log.append(intent(number))
+            await log.publish()
+            (tmp_path / "public/tile/1/000.p/1").unlink()
+            await log.append(intent(300))
+            with pytest.raises(Inconsistent, match=r"tile/1/000\.p/1: missing; restore it from a copy"):
+                await log.publish()
+
+    asyncio.run(main())
+
+
+def test_those_who_append_together_may_hear_of_it_in_any_order() -> None:
+    async def main() -> None:
+        async with await opened(SimulatedDisk()) as log:
+            indexes = await asyncio.gather(*(log.append(intent(number)) for number in range(40)))
+            assert sorted(indexes) == list(range(40))
+            await log.publish()
+
+    for seed in range(20):
+        simulate(main, seed=seed)
+
+
 def test_a_bit_that_flips_between_hashing_and_storing_is_never_signed() -> None:
     """As happened to the public log Yeti2022, which was dead from then on."""
     disk = SimulatedDisk()

@@ -99,7 +99,7 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None
 
 def test_a_connection_nobody_uses_is_a_warning(tmp_path: Path) -> None:
     file = written(tmp_path, SMALL.replace("flows:", "  spare: { type: files, write: { folder: spare } }\nflows:"))
-    assert warnings(file) == ["connections.spare: no flow uses this connection"]
+    assert warnings(file) == ["connections.spare: no flow uses this connection, and nothing is written to it"]
 
 
 def test_a_secret_that_is_not_there_yet_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

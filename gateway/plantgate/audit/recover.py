@@ -1,0 +1,108 @@
+"""How a log is opened: its entries must be those that were signed, and what came after them.
+
+What is archived is taken by its hashes from the public log, which the signed root holds.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import BadNote, Note, Signer, Verifier
+from plantgate.audit.publish import Publisher
+from plantgate.audit.rotation import Rotation, statement_in
+from plantgate.audit.tiles import WIDTH, Tiles, Unreadable
+from plantgate.audit.tree import Frontier, leaf_hash
+from plantgate.sdk.errors import GatewayError
+from plantgate.store.journal import Journal
+from plantgate.store.reader import Corrupt, JournalWalk
+from plantgate.store.record import Record
+from plantgate.store.segment import Damage
+
+_READ_BYTES: Final = 2**20
+
+
+class LogDamaged(GatewayError):
+    """The log holds less than was signed, or something else: it is not opened, and nothing is written into it."""
+
+
+class KeyMissing(GatewayError):
+    """The log was handed over to a key that was not given: whatever it signed now nobody would believe."""
+
+
+class Keys:
+    """Those to which the log was handed over."""
+
+    def __init__(self) -> None:
+        self._since: dict[Verifier, int] = {}
+
+    def take(self, index: int, content: bytes) -> None:
+        """One entry. Whether the root signed for it, whoever verifies will ask."""
+        with suppress(ValueError):
+            statement = statement_in(content)
+            if statement is not None:
+                rotation = Rotation.parse(statement.text)
+                self._since.pop(rotation.old, None)
+                self._since[rotation.new] = index
+
+    def must_be_among(self, signers: Sequence[Signer]) -> None:
+        """Raises `KeyMissing`."""
+        there = [signer.verifier for signer in signers]
+        for key, index in self._since.items():
+            if key not in there:
+                raise KeyMissing(
+                    f"{key.name}: since entry {index} the log is signed by the key {key.key_id.hex()}, whose private "
+                    "half was not given; add it to the keys of this log"
+                )
+
+
+def recover(entries: Journal, signed: Journal, publisher: Publisher, origin: str, keys: Keys) -> Frontier:
+    """The right edge of the tree, of entries that are those which were signed, and what came after."""
+    note = last = None
+    for record in read_from(signed.walk(), 0):
+        try:
+            note = Note.parse(record.payload)
+            last = Checkpoint.parse(note.text)
+        except BadNote as error:
+            raise LogDamaged(f"signed checkpoint {record.sequence}: {error}") from None
+    if last is not None and last.origin != origin:
+        raise LogDamaged(f"this is the log {last.origin}, not {origin}; a new name is a new log, in a new folder")
+    if last is not None and entries.end.sequence < last.size:
+        raise LogDamaged(
+            f"{entries.end.sequence} entries are here where {last.size} were signed: an older copy of the disk, or "
+            "records taken away; nothing is appended, since that would be a second history"
+        )
+    begin = -(-entries.begin.sequence // WIDTH) * WIDTH
+    frontier = Frontier()
+    if begin:  # what was before is archived; its hashes are in the public log, and held by the root that was signed
+        if last is None or last.size < begin:
+            raise LogDamaged(f"the entries begin at {begin}, and nothing that was signed covers those before")
+        try:
+            frontier = Frontier.of(begin, Tiles(publisher.read, last.size).node)
+        except Unreadable as error:
+            raise LogDamaged(f"the public log is damaged: {error}; restore it from a copy") from None
+    for record in read_from(entries.walk(), begin):
+        if last is not None and frontier.size == last.size:
+            _same(frontier, last)
+        keys.take(frontier.size, record.payload)
+        frontier.append(leaf_hash(record.payload))
+    if last is not None and frontier.size == last.size:
+        _same(frontier, last)
+    publisher.resume(note)
+    return frontier
+
+
+def _same(frontier: Frontier, last: Checkpoint) -> None:
+    if frontier.root() != last.root:
+        raise LogDamaged(f"the first {last.size} entries are not those that were signed: their root is another")
+
+
+def read_from(walk: JournalWalk, sequence: int) -> Iterator[Record]:
+    while True:
+        found = walk.read(sequence, _READ_BYTES)
+        if isinstance(found, Damage):
+            raise Corrupt(found)
+        if not found:
+            return
+        yield from found
+        sequence = found[-1].sequence + 1

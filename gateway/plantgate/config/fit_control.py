@@ -1,0 +1,69 @@
+"""Whether what may be written to machines fits the rest of the plant file."""
+
+from collections.abc import Iterable, Mapping
+
+from plantgate.config.judge import Judge
+from plantgate.config.model import Connection, PlantSettings
+from plantgate.config.problems import instead
+from plantgate.config.yaml12 import Plain
+from plantgate.control.settings import ControlSettings, Role, WritableSettings, WriteClass
+
+
+def control_fits(
+    plant: PlantSettings, connections: Mapping[str, Connection], written: Plain | None, judge: Judge
+) -> None:
+    """Every tag is written through a connection that can, every rule allows tags there are, and there is a record.
+
+    `connections` are those whose settings are sound, `written` all that the file names.
+    """
+    control = plant.control
+    if control is None:
+        return
+    if plant.audit is None:
+        judge.blame(("control",), "`audit` is missing: nothing is written to machines without a record", key=True)
+    names = list(written) if isinstance(written, dict) else []
+    for tag, writable in control.writes.items():
+        _written(tag, writable, connections, names, judge)
+    for rule, settings in control.rules.items():
+        for index, tag in enumerate(settings.allows):
+            if tag not in control.writes:
+                guess = instead(tag, list(control.writes), there_are="there are")
+                judge.blame(("control", "rules", rule, "allows", index), f"`{tag}` is not under `writes`; {guess}")
+    _people(control, judge)
+
+
+def _written(
+    tag: str, writable: WritableSettings, connections: Mapping[str, Connection], names: list[str], judge: Judge
+) -> None:
+    trail = ("control", "writes", tag, "connection")
+    name = writable.connection
+    if name not in names:
+        judge.blame(trail, f"no connection is called `{name}`; {instead(name, names, there_are='there are')}")
+    elif (entry := connections.get(name)) is not None:
+        if not entry.connector.acts():
+            judge.blame(trail, f"`{name}` cannot act on a machine: {entry.type_name} has no way to write a single tag")
+        elif trouble := entry.connector.unwritable(entry.settings, tag, writable.data_type.value):
+            judge.blame(("control", "writes", tag), trouble, key=True)
+
+
+def _people(control: ControlSettings, judge: Judge) -> None:
+    """Not errors: people may be named later, and until then nothing is written."""
+    roles = [set(person.roles) for person in control.people.values()]
+    operators, engineers = _with(Role.OPERATOR, roles), _with(Role.ENGINEER, roles)
+    if not operators | engineers:
+        judge.warn(
+            ("control",), "nobody under `people` is operator or engineer, so nobody can arm the gateway", key=True
+        )
+        return
+    together = bool(operators) and bool(engineers) and len(operators | engineers) > 1
+    if control.people_to_arm == 2 and not together:
+        judge.warn(("control", "people"), "arming takes an operator and an engineer, two people", key=True)
+    for tag, writable in control.writes.items():
+        if writable.write_class is WriteClass.W2 and not operators:
+            judge.warn(("control", "writes", tag), "W2 needs an operator to agree, and there is none", key=True)
+        elif writable.write_class is WriteClass.W3 and not together:
+            judge.warn(("control", "writes", tag), "W3 needs an operator and an engineer, two people", key=True)
+
+
+def _with(role: Role, people: Iterable[set[Role]]) -> set[int]:
+    return {number for number, roles in enumerate(people) if role in roles}

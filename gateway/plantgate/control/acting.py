@@ -1,0 +1,105 @@
+"""All that acts on machines, put together: what the runtime keeps running, and what people and loops ask."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from plantgate.audit.entry import Entry, Kind, decode
+from plantgate.audit.log import AuditLog
+from plantgate.control.approvals import Approvals
+from plantgate.control.arming import Arming
+from plantgate.control.book import Book
+from plantgate.control.desk import Desk
+from plantgate.control.gate import Gate
+from plantgate.control.hand import Hand
+from plantgate.control.latest import Latest
+from plantgate.control.leases import Leases
+from plantgate.control.past import Past, recall
+from plantgate.control.reconcile import reconcile
+from plantgate.control.record import GATEWAY, Ledger, Record
+from plantgate.control.settings import ControlSettings
+from plantgate.control.steady import Steady
+from plantgate.control.switches import Switches
+from plantgate.flow.stop import Stop
+from plantgate.sdk import Clock, Log, iso
+from plantgate.store.disk import Disk
+
+_TEXT_MAX = 12_000
+"""Bytes of a rule's text that go into an entry; of a longer one the digest does."""
+
+
+class Acting:
+    """Made by `begin`, which asks the log what is open. Nothing is written before what is open is settled."""
+
+    def __init__(self, gate: Gate, leases: Leases, approvals: Approvals, desk: Desk, record: Record, log: Log) -> None:
+        self.gate, self.leases, self.approvals, self.desk = gate, leases, approvals, desk
+        self._record, self._log = record, log
+
+    @classmethod
+    async def begin(
+        cls,
+        settings: ControlSettings,
+        log: AuditLog,
+        hands: Mapping[str, Hand],
+        *,
+        folder: Path,
+        disk: Disk,
+        clock: Clock,
+        news: Log,
+        cells: Callable[[str], tuple[str, ...]] = lambda connection: (),
+        ledger: Ledger | None = None,
+    ) -> Self:
+        """`hands`: one for each connection that `settings` write to. `folder` keeps the switches.
+
+        `ledger` stands before the log, where something else is to see each entry. Raises `GatewayError`, `OSError`,
+        `ValueError` for a log that holds what is not an entry.
+        """
+        book = Book.of(settings)
+        record = Record(ledger or log, clock)
+        past = await asyncio.to_thread(lambda: recall(log.entries()))
+        switches = Switches.open(disk, folder / "switches.json", iso(clock.now()) or "")
+        steady = Steady(clock)
+        gate = Gate(book, hands, record, Latest(book.tags(), clock), switches, steady, log=news, cells=cells)
+        leases = Leases(gate, news)
+        gate.done = leases.stand
+        approvals = Approvals(gate, record, clock)
+        arming = Arming(switches, steady, record, clock, people=settings.people_to_arm)
+        find = partial(_find, log)
+        stoppable = {*hands, *(cell for connection in hands for cell in cells(connection))}
+        desk = Desk(gate, leases, approvals, arming, record, stoppable=stoppable, find=find, log=news)
+        acting = cls(gate, leases, approvals, desk, record, news)
+        await acting._take_up(past, book)
+        return acting
+
+    def services(self) -> Iterator[tuple[str, Callable[[Stop], Coroutine[Any, Any, None]]]]:
+        """What is kept running beside the hands' own sessions, by name."""
+        yield "reconcile", partial(reconcile, self.gate, self._record, self._log)
+        yield "leases", self.leases.keep
+
+    async def _take_up(self, past: Past, book: Book) -> None:
+        """Go on where the last run ended."""
+        for intent in past.open.values():
+            self._log.warning("a write is on record, and not what became of it; the machine is asked", entry=intent.id)
+            self.gate.hold(intent)
+        for tag in past.standing:
+            if tag in book.limits and book.limits[tag].settings.lease is not None:
+                self.leases.expire(tag)
+        for text in book.texts():
+            if text.digest not in past.texts:
+                content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
+                await self._record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
+
+
+async def _find(log: AuditLog, name: str) -> Entry | None:
+    """An entry by id."""
+    return await asyncio.to_thread(lambda: _first(log.entries(), name))
+
+
+def _first(entries: Iterable[bytes], name: str) -> Entry | None:
+    mark = f'"id":"{name}"'.encode()
+    for content in entries:
+        if mark in content and (entry := decode(content)).id == name:
+            return entry
+    return None

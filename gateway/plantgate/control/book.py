@@ -1,0 +1,137 @@
+"""The rules and limits in force, each with the digest by which a record names it."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from plantgate.control.condition import Condition
+from plantgate.control.latest import Latest
+from plantgate.control.settings import (
+    ControlSettings,
+    InterlockSettings,
+    Proposer,
+    RuleSettings,
+    WritableSettings,
+    digestible,
+)
+from plantgate.sdk import Settings, Value
+
+LEASE_RULE: Final = "gateway.lease"
+"""By which the gateway writes a fallback when a lease has ended."""
+REVERT_RULE: Final = "gateway.revert"
+"""By which a person undoes a write."""
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What was written in the plant file, exactly, and its digest."""
+
+    content: str
+    digest: str
+
+    @classmethod
+    def of(cls, name: str, settings: Settings) -> "Text":
+        """Canonical JSON of the settings, under their name."""
+        content = _ENCODER.encode({name: digestible(settings)})
+        return cls(content.decode(), f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A condition, and the live tags it is judged over."""
+
+    condition: Condition
+    over: Mapping[str, str]
+    age_max_seconds: float
+
+    @classmethod
+    def of(cls, settings: InterlockSettings | RuleSettings) -> "Clause":
+        """Facts that a proposer gives are named by a rule only."""
+        given = settings.facts if isinstance(settings, RuleSettings) else ()
+        return cls(Condition(settings.when, (*settings.over, *given)), settings.over, settings.age_max_seconds)
+
+    def objection(self, latest: Latest, given: Mapping[str, Value]) -> str:
+        """Why it does not hold now; empty where it does."""
+        facts = dict(given)
+        try:
+            for name, tag in self.over.items():
+                facts[name] = latest.trusted(tag, self.age_max_seconds)
+        except ValueError as error:
+            return str(error)
+        return self.condition.objection(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule, ready to be judged."""
+
+    id: str
+    settings: RuleSettings
+    clause: Clause
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one tag may be written with."""
+
+    tag: str
+    settings: WritableSettings
+    interlocks: Mapping[str, Clause]
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All of them."""
+
+    rules: Mapping[str, Rule]
+    limits: Mapping[str, Limits]
+
+    @classmethod
+    def of(cls, settings: ControlSettings) -> "Book":
+        """As the plant file has them."""
+        rules = {**settings.rules, **_built_in(settings)}
+        return cls(
+            {name: Rule(name, rule, Clause.of(rule), Text.of(name, rule)) for name, rule in rules.items()},
+            {
+                tag: Limits(
+                    tag,
+                    writable,
+                    {name: Clause.of(interlock) for name, interlock in writable.interlocks.items()},
+                    Text.of(tag, writable),
+                )
+                for tag, writable in settings.writes.items()
+            },
+        )
+
+    def texts(self) -> Iterator[Text]:
+        """Of every rule and every limit."""
+        yield from (rule.text for rule in self.rules.values())
+        yield from (limits.text for limits in self.limits.values())
+
+    def tags(self) -> frozenset[str]:
+        """The live tags that any of them asks about."""
+        clauses = [rule.clause for rule in self.rules.values()]
+        clauses += [clause for limits in self.limits.values() for clause in limits.interlocks.values()]
+        return frozenset(tag for clause in clauses for tag in clause.over.values())
+
+
+def _built_in(settings: ControlSettings) -> dict[str, RuleSettings]:
+    """The two rules that come with what the plant file says: both pass every guard that its own rules pass."""
+    rules = {
+        REVERT_RULE: RuleSettings(
+            when="true", cites="the intent that it undoes", allows=tuple(settings.writes), proposers=(Proposer.PERSON,)
+        )
+    }
+    leased = tuple(tag for tag, writable in settings.writes.items() if writable.lease is not None)
+    if leased:
+        rules[LEASE_RULE] = RuleSettings(
+            when="true", cites="the lease in the tag's limits", allows=leased, proposers=(Proposer.GATEWAY,)
+        )
+    return rules

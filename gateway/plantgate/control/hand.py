@@ -1,0 +1,80 @@
+"""The session through which one connection is acted on: there, or not."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from plantgate.flow.stop import Stop
+from plantgate.sdk import Actuator, Command, Deadline, GatewayError, OutcomeUnknown, Rejected, Sample, Unavailable
+
+_READ_SECONDS_MAX = 5.0
+
+
+class Hand:
+    """One for each connection that is written to. One write at a time: hold `busy` from the first look to the last."""
+
+    def __init__(self, connection: str, open_actuator: Callable[[], AbstractAsyncContextManager[Actuator]]) -> None:
+        self.connection = connection
+        self.busy = asyncio.Lock()
+        self._open = open_actuator
+        self._actuator: Actuator | None = None
+        self._broken = asyncio.Event()
+        self._there = asyncio.Event()
+
+    async def session(self, stop: Stop) -> None:
+        """Keep a session open until asked to stop. Raises `Unavailable` when it is of no more use: open the next."""
+        async with self._open() as actuator:
+            self._actuator, self._broken = actuator, asyncio.Event()
+            self._there.set()
+            try:
+                await stop.unless(self._broken.wait)
+            finally:
+                self._actuator = None
+                self._there.clear()
+        if not stop.is_set():
+            raise Unavailable(f"{self.connection}: the session for writing is of no more use, opening another")
+
+    async def there(self) -> None:
+        """Until there is a session."""
+        await self._there.wait()
+
+    async def read(self, tag: str, deadline: Deadline) -> Sample:
+        """What the machine has now. Raises `Unavailable`, `Rejected`."""
+        actuator = self._session()
+        try:
+            async with asyncio.timeout_at(min(deadline.at, asyncio.get_running_loop().time() + _READ_SECONDS_MAX)):
+                return await actuator.read(tag, deadline)
+        except TimeoutError:
+            self._broken.set()
+            raise Unavailable(f"{self.connection}: did not say in time what it has for {tag}") from None
+        except Rejected:
+            raise
+        except GatewayError:
+            self._broken.set()
+            raise
+
+    async def write(self, command: Command, confirm_seconds: float) -> None:
+        """Send it, once, and hear the machine confirm it within that time. Raises as `Actuator.write` does.
+
+        An error that an actuator should not raise counts as an unknown outcome: it may have been met after sending.
+        """
+        actuator = self._session()
+        try:
+            async with asyncio.timeout(confirm_seconds):
+                await actuator.write(command)
+        except TimeoutError:
+            self._broken.set()
+            raise OutcomeUnknown(f"{self.connection}: did not confirm {command.tag} in {confirm_seconds:g} s") from None
+        except Rejected:
+            raise
+        except GatewayError:
+            self._broken.set()
+            raise
+        except Exception as error:
+            self._broken.set()
+            raise OutcomeUnknown(f"{self.connection}: unexpected {type(error).__name__}: {error}") from error
+
+    def _session(self) -> Actuator:
+        if self._actuator is None or self._broken.is_set():
+            raise Unavailable(f"{self.connection}: there is no session for writing at the moment")
+        return self._actuator

@@ -1,0 +1,63 @@
+"""The newest value of every tag that a guard asks about, as the flows bring it."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from plantgate.sdk import Batch, Clock, Severity, Value, quality_name, severity
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One value, and when it came."""
+
+    value: Value
+    quality: int
+    time: int | None
+    """Source time, ns UTC."""
+    at: float
+    """When the gateway had it, on the loop's clock."""
+
+
+class Latest:
+    """Knows the tags it was made for, and no others."""
+
+    def __init__(self, tags: Collection[str], clock: Clock) -> None:
+        self._tags = frozenset(tags)
+        self._seen: dict[str, Seen] = {}
+        self._clock = clock
+
+    def see(self, batch: Batch) -> None:
+        """Take what is new in a batch; what was made up for later (history, a replay) is older than what is known."""
+        if not self._tags:
+            return
+        at = asyncio.get_running_loop().time()
+        for index, tag in enumerate(batch.tags):
+            if tag in self._tags:
+                self._take(tag, Seen(batch.values[index], batch.qualities[index], batch.times[index], at))
+
+    def get(self, tag: str) -> Seen | None:
+        """The newest value; None before the first."""
+        return self._seen.get(tag)
+
+    def trusted(self, tag: str, age_max_seconds: float) -> Value:
+        """A value that a decision may rest on: Good and young, by our clock and by the device's.
+
+        Raises `ValueError` with a sentence for any other.
+        """
+        seen = self._seen.get(tag)
+        if seen is None:
+            raise ValueError(f"{tag} has no value yet")
+        if severity(seen.quality) is not Severity.GOOD:
+            raise ValueError(f"{tag} is {quality_name(seen.quality)}")
+        age = asyncio.get_running_loop().time() - seen.at
+        if seen.time is not None:
+            age = max(age, (self._clock.now() - seen.time) / 1e9)
+        if not age <= age_max_seconds:
+            raise ValueError(f"{tag} is {age:.1f} s old, and {age_max_seconds:g} s are allowed")
+        return seen.value
+
+    def _take(self, tag: str, seen: Seen) -> None:
+        known = self._seen.get(tag)
+        if known is None or known.time is None or seen.time is None or seen.time >= known.time:
+            self._seen[tag] = seen

@@ -1,0 +1,165 @@
+"""The audit log and what acts on machines: opened, kept running and closed with the gateway."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Self
+
+from plantgate import __version__
+from plantgate.audit.cosign import Cosigner
+from plantgate.audit.entry import FORMAT, Entry, Kind, new_id
+from plantgate.audit.entry import Phase as EntryPhase
+from plantgate.audit.keep import keep_public
+from plantgate.audit.log import AuditLog
+from plantgate.audit.note import BadNote, Signer, Verifier
+from plantgate.config.model import AuditSettings, Plant
+from plantgate.control.acting import Acting
+from plantgate.control.door import may_be_used, opened
+from plantgate.control.hand import Hand
+from plantgate.control.record import GATEWAY
+from plantgate.flow.stop import Stop
+from plantgate.observe.status import DeedsStatus
+from plantgate.runtime.flowline import RECONNECT, Use
+from plantgate.runtime.supervisor import Phase, Session, keep_running
+from plantgate.sdk import Batch, Clock, Log, Rejected, Standing, iso
+from plantgate.store.disk import Disk, OsDisk
+
+
+class Deeds:
+    """Made by `open`; what it runs is in `services`. Without a `control` section it only keeps the log."""
+
+    def __init__(
+        self, plant: Plant, log: AuditLog, witnesses: list[Cosigner], uses: list[Use], *, clock: Clock, news: Log
+    ) -> None:
+        self.plant, self.log, self.witnesses, self.uses = plant, log, witnesses, uses
+        self.acting: Acting | None = None
+        self.hands: dict[str, Hand] = {}
+        self._clock, self._news = clock, news
+        self._public = Standing(news)
+
+    @classmethod
+    async def open(
+        cls, plant: Plant, settings: AuditSettings, uses: list[Use], *, clock: Clock, news: Log, disk: Disk | None
+    ) -> Self:
+        """`uses`: the connections that are written to. Raises `GatewayError` or `OSError`: nothing is written then."""
+        signer = _signer(settings)
+        disk = disk or OsDisk()
+        log = await AuditLog.open(settings.folder, settings.origin, [signer], disk=disk, clock=clock)
+        try:
+            for sentence in log.recovered:
+                news.warning("audit log recovered", found=sentence)
+            witnesses = [Cosigner(each.url, Verifier.parse(each.key)) for each in settings.witnesses]
+            deeds = cls(plant, log, witnesses, uses, clock=clock, news=news)
+            await deeds._say(Kind.START)
+            if plant.control is not None:
+                deeds.hands = {use.connection: Hand(use.connection, use.connector.actuator) for use in uses}
+                if trouble := may_be_used(plant.control_socket):
+                    raise Rejected(trouble)
+                deeds.acting = await Acting.begin(
+                    plant.control,
+                    log,
+                    deeds.hands,
+                    folder=plant.store.folder / "control",
+                    disk=disk,
+                    clock=clock,
+                    news=news,
+                    cells=deeds._cells,
+                )
+            return deeds
+        except BaseException:
+            await log.close()
+            raise
+
+    def services(self) -> Iterator[tuple[str, Phase, Session]]:
+        """Name, phase and service of each part; the log first, so that it is ready when something happens."""
+        yield "audit log", Phase.AUDIT, self._keep_public
+        if self.acting is None:
+            return
+        for use in self.uses:
+            yield f"control → {use.connection}", Phase.EFFECTS, partial(self._keep, use)
+        for name, service in self.acting.services():
+            yield f"control {name}", Phase.STAGES, service
+        yield "control desk", Phase.STAGES, self._serve
+
+    def see(self, batch: Batch) -> None:
+        """What the flows bring, for guards and rules."""
+        if self.acting is not None:
+            self.acting.gate.latest.see(batch)
+
+    async def close(self) -> None:
+        """All services have ended. Raises `GatewayError`, `OSError` where the log does not close cleanly."""
+        try:
+            await self._say(Kind.STOP)
+            await self.log.publish()
+        finally:
+            await self.log.close()
+
+    def status(self) -> DeedsStatus:
+        """How it stands now."""
+        published = self.log.published
+        gate = None if self.acting is None else self.acting.gate
+        return DeedsStatus(
+            entries=self.log.size,
+            published=0 if published is None else published.size,
+            answers={} if gate is None else {standing.value: count for standing, count in gate.answers.items()},
+            stopped={} if gate is None else {name: thrown.reason for name, thrown in gate.switches.thrown().items()},
+            held=0 if gate is None else sum(map(len, gate.held.values())),
+            waiting=0 if self.acting is None else len(self.acting.approvals.waiting()),
+            clock="" if gate is None else gate.steady.objection(),
+        )
+
+    async def _keep_public(self, stop: Stop) -> None:
+        keeping = partial(
+            keep_public, self.log, self.witnesses, clock=self._clock, log=self._news, gateway=self.plant.plant
+        )
+        await keep_running(
+            lambda stop: keeping(stop=stop), stop=stop, backoff=RECONNECT, standing=self._public, log=self._news
+        )
+
+    async def _keep(self, use: Use, stop: Stop) -> None:
+        context = use.context
+        session = self.hands[use.connection].session
+        await keep_running(session, stop=stop, backoff=RECONNECT, standing=context.standing, log=context.log)
+
+    async def _serve(self, stop: Stop) -> None:
+        """People may ask until the gateway stops; what they have begun by then is brought to its end."""
+        assert self.plant.control is not None
+        assert self.acting is not None
+        control = self.plant.control
+        try:
+            async with opened(self.plant.control_socket, self.acting.desk, control.people, self._news):
+                await stop.wait()
+        except OSError as error:
+            self._news.error("nobody can reach the desk", socket=str(self.plant.control_socket), reason=str(error))
+            await stop.wait()
+        await self.acting.gate.close()
+
+    async def _say(self, kind: Kind) -> None:
+        now = self._clock.now()
+        await self.log.append(
+            Entry(
+                v=FORMAT,
+                id=new_id(now),
+                kind=kind,
+                phase=EntryPhase.OBSERVED,
+                time=iso(now) or "",
+                who=GATEWAY,
+                details={"plant": self.plant.plant, "version": __version__},
+            )
+        )
+
+    def _cells(self, connection: str) -> tuple[str, ...]:
+        cell = self.plant.cell_of(connection)
+        return () if cell is None else (cell,)
+
+
+def _signer(settings: AuditSettings) -> Signer:
+    try:
+        signer = Signer.parse(settings.key.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError, BadNote) as error:
+        raise Rejected(
+            f"the audit log's key {settings.key} cannot be used: {error}; "
+            f"`plantgate audit keys {settings.origin} --out {settings.key}` makes one"
+        ) from error
+    if signer.verifier.name != settings.origin:
+        raise Rejected(f"{settings.key} is the key of {signer.verifier.name}, and the log is {settings.origin}")
+    return signer

@@ -1,0 +1,73 @@
+"""`plantgate audit export`: a part of a log, to hand over to whoever wants to check it."""
+
+import argparse
+import time
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from plantgate.audit.export import Order, export
+from plantgate.audit.policy import Policy
+from plantgate.audit.search import search
+from plantgate.audit.vault import VaultReader
+from plantgate.audit.verify import Verdict, verify
+from plantgate.sdk.clock import SystemClock, iso
+from plantgate.terminal.audit_folder import (
+    FINE,
+    TAMPERED,
+    CannotJudge,
+    log_argument,
+    policy_argument,
+    reading,
+    tiles_of,
+    vault_arguments,
+)
+from plantgate.terminal.audit_read import asked_in_words, filter_arguments, wanted_of
+
+
+def export_arguments(verb: argparse.ArgumentParser) -> None:
+    """What comes behind `export`."""
+    log_argument(verb)
+    verb.add_argument("out", type=Path, help="where to: a folder that is not there yet, or a file NAME.zip")
+    policy_argument(verb)
+    filter_arguments(verb)
+    vault_arguments(verb, required=False)
+
+
+def run_export(chosen: argparse.Namespace) -> int:
+    """Write it. Nothing is exported of a log that is not what was signed."""
+    out: Path = chosen.out
+    if out.exists():
+        raise CannotJudge(f"{out}: is there already; nothing is written over it")
+    if (chosen.vault is None) != (chosen.wrapping is None):
+        raise CannotJudge("--vault and --wrapping go together: the vault, and the folder with its wrapping key")
+    policy, read = Policy.load(chosen.policy), reading(chosen)
+    report = verify(read, policy, now_seconds=int(time.time()))
+    if report.integrity.verdict is not Verdict.YES or report.checkpoint is None:
+        print(f"{chosen.log}: {'; '.join(report.integrity.said)}")
+        return TAMPERED
+    tiles = tiles_of(chosen)
+    matching = search(tiles.kept(), wanted_of(chosen), most=tiles.size)
+    if not matching:
+        raise CannotJudge(f"none of the {tiles.size:,} entries is so")
+    order = Order(
+        [each.index for each in matching],
+        asked_in_words(chosen),
+        iso(SystemClock().now() // 10**9 * 10**9) or "",
+        VaultReader(chosen.vault, chosen.wrapping).disclose if chosen.vault is not None else None,
+    )
+    _write(out, export(read, report, order))
+    print(f"{out}: {len(matching):,} of {tiles.size:,} entries, with proofs; open index.html, run python3 -I verify.py")
+    return FINE
+
+
+def _write(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    if out.suffix == ".zip":
+        with zipfile.ZipFile(out, "x", zipfile.ZIP_DEFLATED) as archive:
+            for path, content in files:
+                archive.writestr(f"{out.stem}/{path}", content)
+        return
+    for path, content in files:
+        place = out / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)

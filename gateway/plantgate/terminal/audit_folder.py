@@ -1,0 +1,103 @@
+"""A published log in a folder, as the verbs of `plantgate audit` open it; and text of strangers, fit for a terminal."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import BadNote, Note, Signer
+from plantgate.audit.policy import BadPolicy
+from plantgate.audit.tiles import Read, Tiles, folder, with_archive
+
+FINE: Final = 0
+INCOMPLETE: Final = 2
+TAMPERED: Final = 3
+USAGE: Final = 5
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class CannotJudge(Exception):
+    """A file or an argument that is not what it should be."""
+
+
+def log_argument(verb: argparse.ArgumentParser) -> None:
+    """The log's folder."""
+    verb.add_argument("log", type=Path, help="folder of the published log: it holds `checkpoint` and `tile`")
+    verb.add_argument("--archive", type=Path, metavar="FOLDER", help="where the entries are that went into the archive")
+
+
+def policy_argument(verb: argparse.ArgumentParser) -> None:
+    """Whose signatures count."""
+    verb.add_argument(
+        "--policy", type=Path, required=True, metavar="FILE", help="the log's public key, or a policy with witnesses"
+    )
+
+
+def vault_arguments(verb: argparse.ArgumentParser, *, required: bool) -> None:
+    """Where the payloads are, and the key to them."""
+    verb.add_argument("--vault", type=Path, required=required, metavar="FOLDER", help="the vault's folder")
+    verb.add_argument(
+        "--wrapping", type=Path, required=required, metavar="FOLDER", help="the folder with the vault's wrapping key"
+    )
+
+
+def reading(chosen: argparse.Namespace) -> Read:
+    """The log's files, and those in the archive that was given."""
+    read = folder(chosen.log)
+    return with_archive(read, chosen.archive) if chosen.archive is not None else read
+
+
+def tiles_of(chosen: argparse.Namespace) -> Tiles:
+    """The log as it was published last."""
+    return Tiles(reading(chosen), Checkpoint.parse(note_at(chosen.log / "checkpoint").text).size)
+
+
+def entry_asked_for(chosen: argparse.Namespace) -> tuple[int, Tiles]:
+    """By its number, or by the id in it."""
+    tiles = tiles_of(chosen)
+    kept_from = tiles.kept_from()
+    if chosen.entry.isdecimal():
+        index = int(chosen.entry)
+        if index >= tiles.size:
+            raise CannotJudge(f"there is no entry {index}: the log has {tiles.size:,}, from 0 on")
+        if index < kept_from < tiles.size:
+            raise CannotJudge(
+                f"entry {index} went into the archive, as all before {kept_from:,}; give --archive FOLDER"
+            )
+        return index, tiles
+    wanted = f'"id":{json.dumps(chosen.entry)}'.encode()
+    for index, content in tiles.kept():
+        if wanted in content:
+            return index, tiles
+    raise CannotJudge(f"no entry has the id {chosen.entry}")
+
+
+def note_at(path: Path) -> Note:
+    """A signed note in a file."""
+    try:
+        return Note.parse(path.read_bytes())
+    except BadNote as error:
+        raise CannotJudge(f"{path}: {error}") from None
+
+
+def signer_at(path: Path) -> Signer:
+    """A private key in a file."""
+    try:
+        return Signer.parse(path.read_text(encoding="utf-8").strip())
+    except BadNote as error:
+        raise BadPolicy(f"{path}: {error}") from None
+
+
+def seconds_in(written: str) -> int:
+    """``90s``, ``10m``, ``24h``, ``7d``."""
+    found = re.fullmatch(r"(\d+) ?([smhd])", written)
+    if found is None:
+        raise CannotJudge(f"{written!r} is not a time; write for example 90s, 10m, 24h or 7d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def plain(text: str) -> str:
+    """Nothing in it moves the cursor, turns letters around or hides: such characters stand as their escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -1,0 +1,298 @@
+"""An export: it is checked with Python alone, it is read in a browser, and no stranger's text does anything in it."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from plantgate.audit import bare_verifier
+from plantgate.audit.bare_verifier import ed25519
+from plantgate.audit.entry import Approval, Entry, Payload, Reckoning, Result
+from plantgate.audit.log import AuditLog
+from plantgate.audit.note import Note
+from plantgate.audit.vault import Vault
+from plantgate.cli import main
+from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent, outcome
+from tests.gateway.audit.test_verify import LATER
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63f8cfc0f01f00"
+    "05000203012a6f1a8f0000000049454e44ae426082"
+)
+HOSTILE = '</dd><script>alert(1)</script><img src=x onerror="alert(1)">\u202eetirw\x00\x1b[2J'
+
+
+def hostile(number: int, vault: Vault) -> Entry:
+    """An entry in which a stranger wrote wherever there is text."""
+    entry = intent(number)
+    assert entry.target is not None
+    assert entry.why is not None
+    return msgspec.structs.replace(
+        entry,
+        target=msgspec.structs.replace(entry.target, connection=HOSTILE, address=HOSTILE),
+        who=msgspec.structs.replace(entry.who, id=HOSTILE, kind=HOSTILE, on_behalf_of=HOSTILE),
+        why=msgspec.structs.replace(entry.why, rule=HOSTILE, cites=HOSTILE, reason=HOSTILE, digest=HOSTILE),
+        model=Reckoning(model=HOSTILE, digest=HOSTILE, target=HOSTILE, inputs=HOSTILE, output=HOSTILE, confidence="1"),
+        approvals=(Approval(entry=HOSTILE, by=HOSTILE),),
+        reverses=HOSTILE,
+        trace=HOSTILE,
+        note=HOSTILE,
+        details={"a<b>": HOSTILE},
+        payloads=(
+            msgspec.structs.replace(vault.put("s:1", "x", HOSTILE.encode()), name=HOSTILE),
+            vault.put("s:1", "frame", PNG),
+            vault.put("s:1", "raw", b"\xff\xfe\x00"),
+            vault.put("s:2", "prompt", b"to be erased"),
+            Payload(name="elsewhere", commitment="sha256:" + "0" * 64, size=3),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("export")
+
+    async def fill() -> None:
+        with Vault.open(place / "vault", place / "wrapping") as vault:
+            async with await AuditLog.open(place / "log", ORIGIN, [LOG]) as audit:
+                for number in range(130):
+                    await audit.append(intent(number))
+                    await audit.append(outcome(number, Result.DENIED if number % 5 == 0 else Result.OK))
+                await audit.append(hostile(999, vault))
+                vault.erase("s:2")
+                note = await audit.publish()
+                assert note is not None
+                await audit.witnessed(note.signed(WITNESS.sign(note.text, seconds=LATER)))
+
+    asyncio.run(fill())
+    (place / "policy").write_text(f"log {LOG.verifier}\nwitness w1 {WITNESS.verifier}\nquorum w1\n")
+    (place / "key").write_text(str(LOG.verifier))
+    return place
+
+
+def exported(place: Path, out: Path, *more: str) -> Path:
+    log, policy = str(place / "log" / "public"), str(place / "policy")
+    assert main(["audit", "export", log, str(out), "--policy", policy, *more]) == 0
+    return out
+
+
+def disclosed(place: Path) -> list[str]:
+    return ["--vault", str(place / "vault"), "--wrapping", str(place / "wrapping")]
+
+
+def bare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [sys.executable, "-I", "-S", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_an_export_is_checked_with_python_alone(place: Path, tmp_path: Path) -> None:
+    out = exported(place, tmp_path / "out", *disclosed(place), "--since", "2025-10-09T08:55:00")
+    said = bare(out / "verify.py")
+    assert said.returncode == 0, said
+    assert said.stdout == (
+        "61 entries and 3 payloads are in the log of 261 entries that gateway.example/plant1/line3 signed\n"
+        "  witnessed by w1\n"
+        "  by the keys that came with it: compare them with keys that you have from elsewhere\n"
+    )
+    assert bare(out / "verify.py", "--policy", place / "key").stdout.count("\n") == 2
+    sums = subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=out, check=False)
+    assert sums.returncode == 0
+    assert (out / "README.txt").read_text().startswith(f"Part of the audit log {ORIGIN}: 61 of 261 entries.\n")
+
+
+def test_an_export_in_one_file_is_the_same(place: Path, tmp_path: Path) -> None:
+    out = exported(place, tmp_path / "part.zip", "--result", "denied")
+    with zipfile.ZipFile(out) as archive:
+        archive.extractall(tmp_path)
+    said = bare(tmp_path / "part" / "verify.py")
+    assert said.stdout.startswith("26 entries and 0 payloads are in the log of 261")
+
+
+def test_a_whole_log_is_checked_with_python_alone(place: Path, tmp_path: Path) -> None:
+    out = exported(place, tmp_path / "out", "--id", intent(7).id)
+    whole = shutil.copytree(place / "log" / "public", tmp_path / "copy")
+    asked = (out / "verify.py", "--log", whole, "--policy", place / "policy")
+    assert bare(*asked).stdout.startswith("all 261 entries are in the log of 261")
+    bundle = whole / "tile/entries/000"
+    bundle.write_bytes(bundle.read_bytes().replace(b"WI-0421", b"WI-0422", 1))
+    assert bare(*asked).returncode == 3
+    bundle.unlink()
+    assert bare(*asked).returncode == 5
+
+
+def test_no_changed_file_of_an_export_goes_unnoticed(place: Path, tmp_path: Path) -> None:
+    """Also not by somebody who writes the sums anew, where a file is held by a proof."""
+    out = exported(place, tmp_path / "out", *disclosed(place), "--text", "onerror")
+    assert bare(out / "verify.py").returncode == 0
+    proven = ("entries/", "proofs/", "checkpoint", "payloads/260-0.content")
+    for path in sorted(path for path in out.rglob("*") if path.is_file()):
+        whole, name = path.read_bytes(), str(path.relative_to(out))
+        if name in ("verify.py", "SHA256SUMS"):
+            continue
+        for changed in (whole[:-1], whole[:-2] + bytes((whole[-2] ^ 1,)) + whole[-1:], whole + b"x"):
+            path.write_bytes(changed)
+            assert bare(out / "verify.py").returncode == 3, name
+            _sums_anew(out)
+            if name.startswith(proven):
+                assert bare(out / "verify.py").returncode == 3, name
+            path.write_bytes(whole)
+            _sums_anew(out)
+    (out / "entries" / "999.json").write_bytes(b"{}")
+    assert bare(out / "verify.py").returncode == 3
+
+
+def _sums_anew(out: Path) -> None:
+    paths = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != "SHA256SUMS"]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out)}\n" for path in paths]
+    (out / "SHA256SUMS").write_text("".join(lines))
+
+
+def test_a_salt_or_content_that_is_another_is_found(place: Path, tmp_path: Path) -> None:
+    out = exported(place, tmp_path / "out", *disclosed(place), "--text", "onerror")
+    about = next((out / "payloads").glob("*.json"))
+    written = json.loads(about.read_text())
+    written["salt"] = "00" * 32
+    about.write_text(json.dumps(written))
+    _sums_anew(out)
+    said = bare(out / "verify.py")
+    assert said.returncode == 3
+    assert "does not commit to that content" in said.stdout
+
+
+def test_a_missing_witness_is_not_passed_over(place: Path, tmp_path: Path) -> None:
+    out = exported(place, tmp_path / "out", "--id", intent(7).id)
+    policy = tmp_path / "policy"
+    other = "witness.example/w2+" + str(WITNESS.verifier).split("+", 1)[1]
+    policy.write_text((place / "policy").read_text())
+    text = f"log {LOG.verifier}\nwitness w1 {WITNESS.verifier}\ngroup g 2 w1 w1\nquorum g\n"
+    policy.write_text(text)
+    assert bare(out / "verify.py", "--policy", policy).returncode == 0
+    policy.write_text(text.replace(f"witness w1 {WITNESS.verifier}", f"witness w1 {other}"))
+    assert bare(out / "verify.py", "--policy", policy).returncode == 3  # a key whose id is not its own
+    made = Note.parse((out / "checkpoint").read_bytes())
+    (out / "checkpoint").write_bytes(bytes(Note(made.text, made.signatures[:1])))
+    _sums_anew(out)
+    assert bare(out / "verify.py", "--policy", place / "policy").returncode == 2
+
+
+def test_its_ed25519_agrees_with_the_library_and_refuses_what_is_not_canonical() -> None:
+    for number in range(20):
+        message = hashlib.sha256(bytes((number,))).digest() * number
+        signature = LOG._key.sign(message)
+        assert ed25519(LOG.verifier.key, message, signature)
+        flipped = bytearray(signature)
+        flipped[number * 3] ^= 1 << number % 8
+        assert not ed25519(LOG.verifier.key, message, bytes(flipped))
+        assert not ed25519(LOG.verifier.key, message + b"!", signature)
+        assert not ed25519(WITNESS.verifier.key, message, signature)
+    scalar = int.from_bytes(signature[32:], "little") + bare_verifier.Q
+    assert not ed25519(LOG.verifier.key, message, signature[:32] + scalar.to_bytes(32, "little"))
+    assert not ed25519(LOG.verifier.key, message, signature[:63])
+    assert not ed25519(b"\xff" * 32, message, signature)
+
+
+# ---- the page ----
+
+
+class Page(HTMLParser):
+    """What a browser would see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.said: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.sources += [value or "" for name, value in attrs if name == "src"]
+        self.links += [value or "" for name, value in attrs if name == "href"]
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+
+@pytest.fixture
+def page(place: Path, tmp_path: Path) -> Page:
+    return Page((exported(place, tmp_path / "out", *disclosed(place)) / "index.html").read_text())
+
+
+def test_the_page_says_what_was_done_by_whom_and_which_rule(page: Page) -> None:
+    text = "".join(page.said)
+    for told in ("261 of 261 entries", "shift-when-misplaced", "WI-0421 §3", "solder-check", "witnessed by w1", "✓"):
+        assert told in text
+    assert text.count("denied at ") == 26
+
+
+def test_no_strangers_text_does_anything_in_the_page(page: Page) -> None:
+    assert "script" not in page.tags
+    assert not {name for name in page.attributes if name.startswith("on")}
+    assert [each[:22] for each in page.sources] == ["data:image/png;base64,"]
+    assert all(link.startswith(("entries/", "proofs/")) for link in page.links)
+    text = "".join(page.said)
+    assert text.count("<script>alert(1)</script>") >= 14
+    assert not {"\u202e", "\x00", "\x1b"} & set(text)
+    assert "\\u202eetirw\\x00\\x1b[2J" in text
+
+
+def test_the_page_tells_what_was_erased_from_what_was_kept_back(page: Page, place: Path, tmp_path: Path) -> None:
+    text = "".join(page.said)
+    assert text.count(", erased") == 2
+    assert "not disclosed" not in text
+    closed = Page((exported(place, tmp_path / "closed") / "index.html").read_text())
+    assert "".join(closed.said).count("not disclosed") == 5
+    assert not (tmp_path / "closed" / "payloads").exists()
+
+
+def test_an_intent_without_an_outcome_is_open_and_an_outcome_alone_names_its_intent(
+    place: Path, tmp_path: Path
+) -> None:
+    opened = Page((exported(place, tmp_path / "a", "--text", "onerror") / "index.html").read_text())
+    assert "open" in opened.said
+    alone = Page((exported(place, tmp_path / "b", "--result", "denied") / "index.html").read_text())
+    assert intent(5).id in alone.said
+
+
+# ---- what cannot be ----
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["{out}"], 5, "is there already; nothing is written over it"),
+        (["{new}", "--vault", "{out}"], 5, "--vault and --wrapping go together"),
+        (["{new}", "--kind", "approval"], 5, "none of the 261 entries is so"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_a_sentence(
+    more: list[str], code: int, message: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, new = str(tmp_path), str(tmp_path / "new")
+    asked = [each.format(out=out, new=new) for each in more]
+    command = ["audit", "export", str(place / "log" / "public"), *asked, "--policy", str(place / "policy")]
+    assert main(command) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_nothing_is_exported_of_a_log_that_is_not_what_was_signed(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = shutil.copytree(place / "log" / "public", tmp_path / "copy")
+    tile = whole / "tile/0/000"
+    tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
+    assert main(["audit", "export", str(whole), str(tmp_path / "out"), "--policy", str(place / "key")]) == 3
+    assert "tile/0/000: not the hashes of the entries" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,120 @@
+"""A machine that is written to: it remembers every command that reached it, and answers as machines do: not always."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Sample, Setpoint, Unavailable
+from plantgate.testing.simloop import running
+
+
+@dataclass
+class Arrival:
+    """A command that reached the machine, and so may be executed."""
+
+    intent: str
+    tag: str
+    value: Setpoint
+    at: float
+    """Simulated seconds."""
+    deadline: float
+    on_record: bool
+    """Whether its intent was durable when it arrived."""
+    refused: bool = False
+
+
+@dataclass
+class Machine:
+    """Executes what arrives, late where it is frozen; a frozen one takes it into a buffer and answers nobody."""
+
+    luck: random.Random
+    values: dict[str, Setpoint]
+    durable: set[str] = field(default_factory=set)
+    """Ids of the entries that the log has acknowledged, of all lives of the gateway."""
+    arrivals: list[Arrival] = field(default_factory=list)
+    trouble: bool = True
+    frozen_until: float = 0.0
+    away_until: float = 0.0
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator["MachineSession"]:
+        """What an actuator would be to it."""
+        await self._travel()
+        if running().elapsed < self.away_until:
+            raise Unavailable("machine: away")
+        yield MachineSession(self)
+
+    async def weather(self) -> None:
+        """Freeze and go away at seeded moments, until there is to be no more trouble."""
+        while self.trouble:
+            await asyncio.sleep(self.luck.expovariate(0.4))
+            match self.luck.choice(("frozen", "away", "fine", "fine")):
+                case "frozen":
+                    self.frozen_until = running().elapsed + self.luck.uniform(0.1, 8.0)
+                case "away":
+                    self.away_until = running().elapsed + self.luck.uniform(0.1, 4.0)
+
+    def calm(self) -> None:
+        """From now on all is well."""
+        self.trouble, self.frozen_until, self.away_until = False, 0.0, 0.0
+
+    async def thawed(self) -> None:
+        """Until it goes on."""
+        while (left := self.frozen_until - running().elapsed) > 0:  # noqa: ASYNC110  it can freeze anew meanwhile
+            await asyncio.sleep(max(left, 0.001))  # less would not move a clock that counts in floats
+
+    async def _travel(self) -> None:
+        await asyncio.sleep(self.luck.uniform(0.0005, 0.01))
+
+
+@dataclass
+class MachineSession:
+    """An `Actuator`. Where trouble is on, answers get lost, come late, or the connection breaks at any point."""
+
+    machine: Machine
+
+    async def write(self, command: Command) -> None:
+        machine = self.machine
+        await asyncio.sleep(machine.luck.uniform(0.0, 0.003))
+        if running().elapsed < machine.away_until:
+            raise Unavailable("machine: away")
+        if command.deadline.passed():
+            raise Unavailable("too late to send")
+        fate = machine.luck.random() if machine.trouble else 1.0
+        if fate < 0.05:
+            raise Unavailable("machine: not one byte was sent")
+        if fate < 0.10:
+            raise OutcomeUnknown("machine: the connection broke while it was sent")
+        arrival = Arrival(
+            command.id,
+            command.tag,
+            command.value,
+            running().elapsed,
+            command.deadline.left() + running().elapsed,
+            command.id in machine.durable,
+        )
+        machine.arrivals.append(arrival)
+        if fate < 0.15:
+            arrival.refused = True
+            raise Rejected("machine: refuses")
+        executing = asyncio.create_task(self._execute(arrival))
+        if fate < 0.30:
+            raise OutcomeUnknown("machine: the answer was lost")
+        await asyncio.shield(executing)
+        await machine._travel()
+
+    async def read(self, tag: str, deadline: Deadline) -> Sample:
+        machine = self.machine
+        await machine._travel()
+        if running().elapsed < machine.away_until or (machine.trouble and machine.luck.random() < 0.03):
+            raise Unavailable("machine: away")
+        async with deadline.timeout():
+            await machine.thawed()
+            await machine._travel()
+        return Sample(tag, machine.values[tag], 0, None)
+
+    async def _execute(self, arrival: Arrival) -> None:
+        await self.machine.thawed()
+        self.machine.values[arrival.tag] = arrival.value
