@@ -20,7 +20,7 @@ from plantgate.sdk import Sample, Setpoint, Severity, quality_name, severity
 
 SAW_MAX: Final = 400
 """Characters of an objection in a record."""
-_GRID: Final = 1e-6
+GRID: Final = 1e-6
 """How far from a step of the resolution a value may be, in steps: what arithmetic on floats leaves."""
 
 
@@ -148,7 +148,7 @@ def _resolution(scene: Scene) -> str:
     steps = value / step
     if not math.isfinite(steps):
         return f"{value!r} is beyond what steps of {step:g} can reach"
-    return "" if abs(steps - round(steps)) <= _GRID else f"{value!r} is between two steps of {step:g}"
+    return "" if abs(steps - round(steps)) <= GRID else f"{value!r} is between two steps of {step:g}"
 
 
 def _rule(scene: Scene) -> str:

@@ -1,10 +1,11 @@
 """Setpoints that stand for a while: at the end, and after a restart, the fallback is written, through every guard."""
 
 import asyncio
+import math
 
 from plantgate.control.book import LEASE_RULE, Limits
 from plantgate.control.gate import Gate
-from plantgate.control.guard import same
+from plantgate.control.guard import GRID, same
 from plantgate.control.proposal import Answer, Proposal, Standing
 from plantgate.control.record import GATEWAY
 from plantgate.control.typed import exact
@@ -120,7 +121,8 @@ def _towards(fallback: Setpoint, has: Setpoint, limits: Limits) -> Setpoint:
         return fallback
     if abs(fallback - has) <= step:
         return fallback
-    resolution = limits.settings.resolution
-    whole = step if resolution is None else step // resolution * resolution
-    moved = has + whole if fallback > has else has - whole
+    moved = has + step if fallback > has else has - step
+    if (grid := limits.settings.resolution) is not None:
+        steps = moved / grid
+        moved = (math.floor(steps + GRID) if fallback > has else math.ceil(steps - GRID)) * grid
     return int(moved) if isinstance(fallback, int) else float(moved)
