@@ -7,7 +7,8 @@ from plantgate.sdk.connector import Accept, Sink, Source
 from plantgate.sdk.context import Context
 from plantgate.sdk.deadline import Deadline
 from plantgate.sdk.errors import Exhausted, GatewayError, OutcomeUnknown, Rejected, Unavailable
-from plantgate.sdk.plugin import Bytes, Connector, Settings, Stability
+from plantgate.sdk.frame import Camera, Frame, Model, Prediction
+from plantgate.sdk.plugin import Bytes, Connector, ModelAdapter, Settings, Stability
 from plantgate.sdk.quality import Severity, quality_name, severity
 from plantgate.sdk.sample import Batch, Cursor, Finding, Gap, Sample, Scalar, Survey, Value
 from plantgate.sdk.secret import Secret
@@ -19,6 +20,7 @@ __all__ = [
     "Backoff",
     "Batch",
     "Bytes",
+    "Camera",
     "Clock",
     "Command",
     "Connector",
@@ -27,10 +29,14 @@ __all__ = [
     "Deadline",
     "Exhausted",
     "Finding",
+    "Frame",
     "Gap",
     "GatewayError",
     "Log",
+    "Model",
+    "ModelAdapter",
     "OutcomeUnknown",
+    "Prediction",
     "Rejected",
     "Sample",
     "Scalar",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from plantgate.sdk.command import Actuator
 from plantgate.sdk.connector import Sink, Source
 from plantgate.sdk.context import Context
+from plantgate.sdk.frame import Camera, Model
 from plantgate.sdk.sample import Survey
 
 _UNITS: Final = {
@@ -103,6 +104,10 @@ class Connector(Generic[S]):
         """A session that acts on the machine. Entering connects, or raises `Unavailable`."""
         raise NotImplementedError(f"{type(self).__name__} cannot act on a machine")
 
+    def camera(self) -> AbstractAsyncContextManager[Camera]:
+        """A session that gives pictures. Entering connects, or raises `Unavailable`."""
+        raise NotImplementedError(f"{type(self).__name__} gives no pictures")
+
     async def survey(self) -> Survey:
         """Ask the peer what it would grant, changing nothing; for `plantgate plan`. Nothing to say by default."""
         return Survey()
@@ -139,3 +144,22 @@ class Connector(Generic[S]):
     def acts(cls) -> bool:
         """True for an actuator."""
         return cls.actuator is not Connector.actuator
+
+    @classmethod
+    def sees(cls) -> bool:
+        """True for a camera."""
+        return cls.camera is not Connector.camera
+
+
+class ModelAdapter(Generic[S]):
+    """One model of the plant file, found by entry point ``plantgate.models``; built without loading anything."""
+
+    Settings: ClassVar[type[Settings]]
+    stability: ClassVar[Stability] = Stability.ALPHA
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    def model(self) -> AbstractAsyncContextManager[Model]:
+        """Entering loads it. Raises `Rejected` where it never will (a file that is no model), `Unavailable`."""
+        raise NotImplementedError(f"{type(self).__name__} gives no model")
