@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from plantgate.sdk import Connector, Settings
+from plantgate.sdk import Connector, ModelAdapter, Settings
 
 
 class Kind(Enum):
@@ -69,6 +69,13 @@ class Registry:
         if fault := _fault(loaded):
             raise Unusable(f"connector `{name}` of {_package(self._offers[Kind.CONNECTOR, name][0])} {fault}")
         assert isinstance(loaded, type)
+        return loaded
+
+    def model(self, name: str) -> type[ModelAdapter[Any]]:
+        """Import the model adapter of that name. Raises as `connector` does."""
+        loaded = self._load(Kind.MODEL, name)
+        if not (isinstance(loaded, type) and issubclass(loaded, ModelAdapter)):
+            raise Unusable(f"model `{name}` of {_package(self._offers[Kind.MODEL, name][0])} is not a ModelAdapter")
         return loaded
 
     def installed(self) -> list[Installed]:

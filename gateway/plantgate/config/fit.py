@@ -55,8 +55,12 @@ def _named(flows: Mapping[str, Plain]) -> Iterator[tuple[str, Trail, str]]:
 
 
 def _written_to(document: Mapping[str, Plain]) -> Iterator[str]:
-    """Connections that `control` writes to."""
+    """Connections that `control` writes to, or sees by."""
     control = document.get("control")
+    loops = control.get("loops") if isinstance(control, dict) else None
+    for loop in loops.values() if isinstance(loops, dict) else ():
+        if isinstance(loop, dict) and isinstance(camera := loop.get("camera"), str):
+            yield camera
     writes = control.get("writes") if isinstance(control, dict) else None
     for writable in writes.values() if isinstance(writes, dict) else ():
         if isinstance(writable, dict) and isinstance(named := writable.get("connection"), str):

@@ -4,24 +4,25 @@ from collections.abc import Iterable, Mapping
 
 from plantgate.config.judge import Judge
 from plantgate.config.model import Connection, PlantSettings
+from plantgate.config.place import Trail
 from plantgate.config.problems import instead
 from plantgate.config.yaml12 import Plain
-from plantgate.control.settings import ControlSettings, Role, WritableSettings, WriteClass
+from plantgate.control.settings import ControlSettings, LoopSettings, Role, WritableSettings, WriteClass
 
 
 def control_fits(
-    plant: PlantSettings, connections: Mapping[str, Connection], written: Plain | None, judge: Judge
+    plant: PlantSettings, connections: Mapping[str, Connection], document: Mapping[str, Plain], judge: Judge
 ) -> None:
     """Every tag is written through a connection that can, every rule allows tags there are, and there is a record.
 
-    `connections` are those whose settings are sound, `written` all that the file names.
+    `connections` are those whose settings are sound, `document` is all that the file says.
     """
     control = plant.control
     if control is None:
         return
     if plant.audit is None:
         judge.blame(("control",), "`audit` is missing: nothing is written to machines without a record", key=True)
-    names = list(written) if isinstance(written, dict) else []
+    names, models = _named(document, "connections"), _named(document, "models")
     for tag, writable in control.writes.items():
         _written(tag, writable, connections, names, judge)
     for rule, settings in control.rules.items():
@@ -29,7 +30,33 @@ def control_fits(
             if tag not in control.writes:
                 guess = instead(tag, list(control.writes), there_are="there are")
                 judge.blame(("control", "rules", rule, "allows", index), f"`{tag}` is not under `writes`; {guess}")
+    for loop, looking in control.loops.items():
+        _looks(("control", "loops", loop), looking, connections, names, models, judge)
     _people(control, judge)
+
+
+def _named(document: Mapping[str, Plain], section: str) -> list[str]:
+    written = document.get(section)
+    return list(written) if isinstance(written, dict) else []
+
+
+def _looks(
+    trail: Trail,
+    loop: LoopSettings,
+    connections: Mapping[str, Connection],
+    names: list[str],
+    models: list[str],
+    judge: Judge,
+) -> None:
+    entry = connections.get(loop.camera)
+    if loop.camera not in names:
+        guess = instead(loop.camera, names, there_are="there are")
+        judge.blame((*trail, "camera"), f"no connection is called `{loop.camera}`; {guess}")
+    elif entry is not None and not entry.connector.sees():
+        judge.blame((*trail, "camera"), f"`{loop.camera}` gives no pictures: {entry.type_name} is no camera")
+    if loop.model not in models:
+        guess = instead(loop.model, models, there_are="there are") if models else "there is no section `models`"
+        judge.blame((*trail, "model"), f"no model is called `{loop.model}`; {guess}")
 
 
 def _written(

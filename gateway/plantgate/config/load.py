@@ -1,18 +1,23 @@
 """From a plant file to a `Plant`, or to all that is wrong with it; touches no network."""
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, TypeVar
 
 from plantgate.config.anchor import anchored
 from plantgate.config.fit import cells_fit, flows_fit, folders_fit, secrets_exist
 from plantgate.config.fit_control import control_fits
 from plantgate.config.judge import Judge
-from plantgate.config.model import NAME_PATTERN, Connection, Plant, PlantSettings
+from plantgate.config.model import NAME_PATTERN, Connection, ModelEntry, Plant, PlantSettings
 from plantgate.config.place import Trail
 from plantgate.config.problems import PlantFileError, Problem, Severity, file_name, in_order, instead
 from plantgate.config.sentences import not_a_name, wrong_kind
 from plantgate.config.yaml12 import SIZE_MAX, Document, NotYaml, Plain, parse
 from plantgate.registry import Kind, NotInstalled, Registry, Unusable, registry
+
+_PLUGGED: Final = ("connections", "models")
+"""Sections whose settings belong to plugins."""
 
 
 def load(path: Path, *, plugins: Registry | None = None) -> Plant:
@@ -57,17 +62,23 @@ def _plant(path: Path, judge: Judge, plugins: Registry) -> Plant | None:
         judge.blame((), f"{what}; a plant file has at least `plant: NAME`, `connections:` and `flows:`")
         return None
     frame = judge.settings(
-        PlantSettings, {name: part for name, part in root.items() if name != "connections"}, (), also=("connections",)
+        PlantSettings,
+        {name: part for name, part in root.items() if name not in _PLUGGED},
+        (),
+        also=_PLUGGED,
     )
     connections = _connections(root, judge, plugins)
+    models = _models(root, judge, plugins)
     flows_fit(root, connections, judge)
     cells_fit(root, connections, judge)
     if frame is not None:
-        control_fits(frame, connections, root.get("connections"), judge)
+        control_fits(frame, connections, root, judge)
     if frame is None or judge.errors:
         return None
     fields = {name: getattr(frame, name) for name in PlantSettings.model_fields}
-    plant = anchored(Plant.model_validate({**fields, "file": path, "connections": connections}), judge.folder)
+    plant = anchored(
+        Plant.model_validate({**fields, "file": path, "connections": connections, "models": models}), judge.folder
+    )
     folders_fit(plant, judge)
     secrets_exist(plant, judge)
     return plant
@@ -84,39 +95,61 @@ def _connections(root: dict[str, Plain], judge: Judge, plugins: Registry) -> dic
         return {}
     sound: dict[str, Connection] = {}
     for name in written:
-        if (connection := _connection(name, written[name], judge, plugins)) is not None:
-            sound[name] = connection
+        trail: Trail = ("connections", name)
+        if (found := _plugged(trail, written[name], judge, plugins.names(Kind.CONNECTOR), plugins.connector)) is None:
+            continue
+        type_name, connector, part = found
+        if (settings := judge.settings(connector.Settings, part, trail, also=("type",))) is not None:
+            sound[name] = Connection(type_name, connector, anchored(settings, judge.folder))
     return sound
 
 
-def _connection(name: str, written: Plain, judge: Judge, plugins: Registry) -> Connection | None:
-    trail: Trail = ("connections", name)
+def _models(root: dict[str, Plain], judge: Judge, plugins: Registry) -> dict[str, ModelEntry]:
+    """Those that are sound."""
+    written = root.get("models", {})
+    if not isinstance(written, dict):
+        judge.blame(("models",), "expected models, as `name: { type: ..., ... }`")
+        return {}
+    sound: dict[str, ModelEntry] = {}
+    for name in written:
+        trail: Trail = ("models", name)
+        if (found := _plugged(trail, written[name], judge, plugins.names(Kind.MODEL), plugins.model)) is None:
+            continue
+        type_name, adapter, part = found
+        if (settings := judge.settings(adapter.Settings, part, trail, also=("type",))) is not None:
+            sound[name] = ModelEntry(type_name, adapter, anchored(settings, judge.folder))
+    return sound
+
+
+P = TypeVar("P")
+
+
+def _plugged(
+    trail: Trail, written: Plain, judge: Judge, names: Sequence[str], find: Callable[[str], P]
+) -> tuple[str, P, dict[str, Plain]] | None:
+    """The plugin that the entry at this trail names, and what is written for it; None, with the problems noted."""
+    kind, name = str(trail[0])[:-1], str(trail[-1])
     if re.fullmatch(NAME_PATTERN, name) is None:
         judge.blame(trail, not_a_name(name), key=True)
         return None
     if not isinstance(written, dict):
         judge.blame(trail, wrong_kind(["`name: value` lines"], name, written))
         return None
-    kinds = plugins.names(Kind.CONNECTOR)
+    noun = {"connection": "connector"}.get(kind, kind)
     if "type" not in written:
-        judge.blame(trail, f"`type` is missing: which connector it is; installed are {', '.join(kinds)}")
+        judge.blame(trail, f"`type` is missing: which {noun} it is; installed are {', '.join(names) or 'none'}")
         return None
     type_name = written["type"]
     if not isinstance(type_name, str):
-        judge.blame((*trail, "type"), wrong_kind(["the name of a connector"], "type", type_name, needed=True))
+        judge.blame((*trail, "type"), wrong_kind([f"the name of a {noun}"], "type", type_name, needed=True))
         return None
     try:
-        connector = plugins.connector(type_name)
+        plugin = find(type_name)
     except NotInstalled:
-        guess = instead(type_name, kinds, there_are="installed are")
-        judge.blame((*trail, "type"), f"no connector `{type_name}` is installed; {guess}")
+        guess = instead(type_name, names, there_are="installed are")
+        judge.blame((*trail, "type"), f"no {noun} `{type_name}` is installed; {guess}")
         return None
     except Unusable as error:
         judge.blame((*trail, "type"), str(error))
         return None
-    settings = judge.settings(
-        connector.Settings, {key: part for key, part in written.items() if key != "type"}, trail, also=("type",)
-    )
-    if settings is None:
-        return None
-    return Connection(type_name, connector, anchored(settings, judge.folder))
+    return type_name, plugin, {key: part for key, part in written.items() if key != "type"}

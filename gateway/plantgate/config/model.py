@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from plantgate.control.settings import ControlSettings
-from plantgate.sdk import Bytes, Connector, Settings
+from plantgate.sdk import Bytes, Connector, ModelAdapter, Settings
 from plantgate.store.limits import WhenFull
 
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
@@ -280,12 +280,29 @@ class Connection:
         return core_schema.is_instance_schema(cls)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A named model: its adapter's class and that adapter's own settings."""
+
+    type_name: str
+    """Written `type`: the entry-point name of the adapter."""
+    adapter: type[ModelAdapter[Any]]
+    settings: Settings
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Made by `load`, never from text."""
+        return core_schema.is_instance_schema(cls)
+
+
 class Plant(PlantSettings):
     """A whole plant file that has been found sound; every path in it is absolute."""
 
     file: Path
     """Where it was read from."""
     connections: dict[Name, Connection]
+    """By name, in the order written."""
+    models: dict[Name, ModelEntry] = Field(default_factory=dict)
     """By name, in the order written."""
 
     @property

@@ -12,7 +12,7 @@ from plantgate.sdk import Settings
 Written: TypeAlias = dict[str, Any]
 """A plant as `document` writes it."""
 
-_SECTIONS: Final = tuple(name for name in PlantSettings.model_fields if name not in ("flows", "cells"))
+_SECTIONS: Final = (*(name for name in PlantSettings.model_fields if name not in ("flows", "cells")), "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,15 @@ def document(plant: Plant) -> Written:
 
     ``digests`` has a fingerprint of what each connection has read from files of its own, such as tag lists.
     """
-    written = plant.model_dump(mode="json", by_alias=True, exclude={"connections", "flows", "file"})
+    written = plant.model_dump(mode="json", by_alias=True, exclude={"connections", "models", "flows", "file"})
     return {
         **written,
         "file": str(plant.file),
         "connections": {name: _connection(connection) for name, connection in plant.connections.items()},
+        "models": {
+            name: {"type": model.type_name, **model.settings.model_dump(mode="json", by_alias=True)}
+            for name, model in plant.models.items()
+        },
         "flows": {name: flow.model_dump(mode="json", by_alias=True) for name, flow in plant.flows.items()},
         "digests": {name: _digest(connection.settings) for name, connection in plant.connections.items()},
     }

@@ -35,7 +35,7 @@ class Acting:
 
     def __init__(self, gate: Gate, leases: Leases, approvals: Approvals, desk: Desk, record: Record, log: Log) -> None:
         self.gate, self.leases, self.approvals, self.desk = gate, leases, approvals, desk
-        self._record, self._log = record, log
+        self.record, self._log = record, log
 
     @classmethod
     async def begin(
@@ -75,7 +75,7 @@ class Acting:
 
     def services(self) -> Iterator[tuple[str, Callable[[Stop], Coroutine[Any, Any, None]]]]:
         """What is kept running beside the hands' own sessions, by name."""
-        yield "reconcile", partial(reconcile, self.gate, self._record, self._log)
+        yield "reconcile", partial(reconcile, self.gate, self.record, self._log)
         yield "leases", self.leases.keep
 
     async def _take_up(self, past: Past, book: Book) -> None:
@@ -89,7 +89,7 @@ class Acting:
         for text in book.texts():
             if text.digest not in past.texts:
                 content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
-                await self._record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
+                await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
 
 
 async def _find(log: AuditLog, name: str) -> Entry | None:

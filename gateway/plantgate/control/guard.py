@@ -15,7 +15,7 @@ from plantgate.control.latest import Latest
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Proposal
 from plantgate.control.settings import PEOPLE_NEEDED, Proposer, WriteClass
-from plantgate.control.typed import DataType, exact, written
+from plantgate.control.typed import DataType, exact, vector, written
 from plantgate.sdk import Sample, Setpoint, Severity, quality_name, severity
 
 SAW_MAX: Final = 400
@@ -86,7 +86,9 @@ def refused(checks: tuple[Check, ...]) -> str:
 
 
 def distance(one: Setpoint, other: Setpoint) -> float:
-    """How far a write moves the tag; a switch or a text has no distance."""
+    """How far a write moves the tag, of a list of numbers the one that moves most; a switch or a text moves nowhere."""
+    if isinstance(one, str) and isinstance(other, str):
+        return _furthest(one, other)
     if isinstance(one, bool | str) or isinstance(other, bool | str):
         return 0.0
     return abs(float(one) - float(other))
@@ -94,6 +96,8 @@ def distance(one: Setpoint, other: Setpoint) -> float:
 
 def same(one: Setpoint, other: Setpoint, limits: Limits) -> bool:
     """Whether two values of a tag are the same: within its tolerance, and within what its type can tell apart."""
+    if isinstance(one, str) and isinstance(other, str) and limits.settings.numbers is not None:
+        return _furthest(one, other) <= limits.settings.read_back.tolerance + _DOUBLE_BLUR
     if isinstance(one, bool | str) or isinstance(other, bool | str):
         return type(one) is type(other) and one == other
     if not (math.isfinite(one) and math.isfinite(other)):
@@ -101,6 +105,14 @@ def same(one: Setpoint, other: Setpoint, limits: Limits) -> bool:
     blur = _FLOAT_BLUR if limits.settings.data_type is DataType.FLOAT else _DOUBLE_BLUR
     floating = isinstance(one, float) or isinstance(other, float)
     return abs(one - other) <= limits.settings.read_back.tolerance + floating * blur * max(abs(one), abs(other))
+
+
+def _furthest(one: str, other: str) -> float:
+    """Of two texts that are lists of as many numbers, how far apart the furthest two are; of others, beyond measure."""
+    first, second = vector(one), vector(other)
+    if first is None or second is None or len(first) != len(second):
+        return 0.0 if one == other else math.inf
+    return max(abs(a - b) for a, b in zip(first, second, strict=True))
 
 
 def setpoint(scene: Scene) -> Setpoint:
@@ -134,11 +146,24 @@ def _unit(scene: Scene) -> str:
 
 
 def _range(scene: Scene) -> str:
+    if scene.limits.settings.numbers is not None:
+        return _ranges(scene, scene.limits.settings.numbers)
     value, limits = _number(scene), scene.limits.settings.range
     if value is None or limits is None:
         return ""
     low, high = limits
     return "" if low <= value <= high else f"{value:g} is outside {low:g} to {high:g}"
+
+
+def _ranges(scene: Scene, ranges: tuple[tuple[float, float], ...]) -> str:
+    proposed = scene.proposal.value
+    numbers = vector(proposed) if isinstance(proposed, str) else None
+    if numbers is None or len(numbers) != len(ranges):
+        return f"not a list of {len(ranges)} numbers, such as [{','.join(['0.0'] * len(ranges))}]"
+    for place, (number, (low, high)) in enumerate(zip(numbers, ranges, strict=True), 1):
+        if not low <= number <= high:
+            return f"number {place}, {number:g}, is outside {low:g} to {high:g}"
+    return ""
 
 
 def _resolution(scene: Scene) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from plantgate.control.condition import Condition
+from plantgate.control.condition import Condition, Expression
 from plantgate.control.typed import DataType, exact, is_numeric
 from plantgate.sdk import Settings
 
@@ -120,6 +120,9 @@ class WritableSettings(Settings):
     """Unit of its value, for example `degC`; a proposal in another unit is refused."""
     range: tuple[float, float] | None = None
     """Least and most, `[20, 80]`; needed for numbers."""
+    numbers: Annotated[tuple[tuple[float, float], ...], Field(min_length=1, max_length=12)] | None = None
+    """For a String that is a list of numbers, such as a pose correction `[0.5,-0.25,0.01]`: least and most of each.
+    `step_max`, `change_max_per_minute` and the tolerance of reading back then hold for every number."""
     resolution: Positive | None = None
     """The step of the machine's own encoding: a value between two steps is refused."""
     step_max: Positive | None = None
@@ -143,10 +146,13 @@ class WritableSettings(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         numeric = is_numeric(self.data_type)
+        if self.numbers is not None and self.data_type is not DataType.STRING:
+            raise ValueError(f"numbers: only a String is a list of numbers; a {self.data_type.value} has a `range`")
         if numeric and self.range is None:
             raise ValueError(f"`range` is missing: least and most value, since {self.data_type.value} is a number")
         for name in ("range", "resolution", "step_max", "change_max_per_minute"):
-            if not numeric and getattr(self, name) is not None:
+            listed = self.numbers is not None and name in ("step_max", "change_max_per_minute")
+            if not numeric and not listed and getattr(self, name) is not None:
                 raise ValueError(f"{name}: a {self.data_type.value} has none; leave it out")
         if self.range is not None and not self.range[0] <= self.range[1]:
             raise ValueError(f"range: {self.range[0]:g} is more than {self.range[1]:g}; write the least first")
@@ -186,6 +192,37 @@ class RuleSettings(_Conditional):
         return self
 
 
+class DecisionSettings(Settings):
+    """What a loop does about what its model sees: one write, by one rule."""
+
+    of: Fact
+    """Name of the model's facts that it decides about, for example `defects`; of a list the surest one for which the
+    rule holds."""
+    fact: Fact
+    """Name under which the rule and the value below speak of that one, for example `defect`."""
+    rule: RuleId
+    """The rule that must hold."""
+    tag: str
+    """What is written."""
+    value: str
+    """What it is set to, in CEL over the fact: `defect.dx_mm`; a list of numbers is `[defect.dx, defect.dy, 0.0]`."""
+    unit: str = ""
+    """Unit of the value; must be the tag's."""
+
+
+class LoopSettings(Settings):
+    """Camera, model, rule, machine: under one deadline."""
+
+    camera: str
+    """The connection that gives the pictures."""
+    model: str
+    """The model, by its name under `models`."""
+    deadline_ms: Annotated[float, Field(gt=0, le=600_000)] = 120.0
+    """From the picture to the write. What would come later is not done."""
+    decisions: tuple[DecisionSettings, ...] = Field(min_length=1)
+    """What is done, each on its own."""
+
+
 class PersonSettings(Settings):
     """A person of the plant, as the machine that the gateway runs on knows them."""
 
@@ -202,6 +239,8 @@ class ControlSettings(Settings):
     """Tags that may be written, by name."""
     rules: dict[RuleId, RuleSettings] = Field(min_length=1)
     """By id, which stands in every record."""
+    loops: dict[RuleId, LoopSettings] = Field(default_factory=dict)
+    """Closed loops, by name."""
     people: dict[RuleId, PersonSettings] = Field(default_factory=dict)
     """Who may agree, by the id that stands in the record: never a name."""
     people_to_arm: Annotated[int, Field(ge=1, le=2)] = 2
@@ -209,6 +248,23 @@ class ControlSettings(Settings):
     socket: Path | None = None
     """Local socket of `plantgate control` and `plantgate approvals`; `control.sock` in the store's folder by default.
     A relative path starts at the plant file, and the whole path has 107 bytes at most."""
+
+    @model_validator(mode="after")
+    def _loops_fit(self) -> Self:
+        for name, loop in self.loops.items():
+            for number, decision in enumerate(loop.decisions):
+                where = f"loops.{name}.decisions[{number}]"
+                if decision.tag not in self.writes:
+                    raise ValueError(f"{where}.tag: `{decision.tag}` is not under `writes`")
+                if decision.rule not in self.rules:
+                    raise ValueError(f"{where}.rule: there is no rule `{decision.rule}`")
+                if self.rules[decision.rule].facts != (decision.fact,):
+                    raise ValueError(f"{where}.fact: `{decision.rule}` must have `facts: [{decision.fact}]`")
+                try:
+                    Expression(decision.value, (decision.fact,))
+                except ValueError as error:
+                    raise ValueError(f"{where}.value: {error}") from None
+        return self
 
 
 def digestible(settings: Settings) -> Any:

@@ -30,6 +30,7 @@ class DataType(Enum):
     STRING = "String"
 
 
+_NUMBER: Final = r"-?\d+(\.\d+)?([eE][-+]?\d+)?"
 _INTEGERS: Final[Mapping[DataType, tuple[int, int]]] = {
     DataType.SBYTE: (-(2**7), 2**7 - 1),
     DataType.BYTE: (0, 2**8 - 1),
@@ -68,6 +69,25 @@ def exact(value: object, data_type: DataType) -> Setpoint:
     return _floating(value, data_type)
 
 
+def vector(text: str) -> tuple[float, ...] | None:
+    """The numbers of a text such as ``[0.5,-0.25,0.01]``; None for any other text."""
+    inner = text.strip()
+    if not (inner.startswith("[") and inner.endswith("]")) or len(text) > LENGTH_MAX:
+        return None
+    parts = [part.strip() for part in inner[1:-1].split(",")]
+    if not all(re.fullmatch(_NUMBER, part, re.ASCII) for part in parts):
+        return None
+    numbers = tuple(float(part) for part in parts)
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def vector_text(value: object) -> object:
+    """A list of numbers as the text that `vector` reads; anything else as it is."""
+    if not isinstance(value, list) or not all(type(part) in (int, float) for part in value):
+        return value
+    return "[" + ",".join(repr(float(part)) for part in value) + "]"
+
+
 def written(value: Setpoint) -> str:
     """The value as text that says exactly what it is, for records: 20.0 is ``20.0``, true is ``true``."""
     if isinstance(value, bool):
@@ -83,7 +103,7 @@ def read_back(text: str, data_type: DataType) -> Setpoint:
         if text not in ("true", "false"):
             raise ValueError(f"{_shown(text)} is not a Boolean; write true or false")
         return text == "true"
-    pattern = r"-?\d+" if data_type in _INTEGERS else r"-?\d+(\.\d+)?([eE][-+]?\d+)?"
+    pattern = r"-?\d+" if data_type in _INTEGERS else _NUMBER
     if len(text) > 400 or re.fullmatch(pattern, text, re.ASCII) is None:
         raise ValueError(f"{_shown(text)} is not a number, which {data_type.value} asks for")
     return exact(int(text) if data_type in _INTEGERS else float(text), data_type)

@@ -1,12 +1,20 @@
 """Prometheus metrics, made from the status at the moment they are asked for: counting costs nothing in between."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from plantgate.control.loop import BOUNDS_MS
 from plantgate.observe.status import DeedsStatus, GatewayStatus
 
 _FLOW = ("flow", "destination")
@@ -149,6 +157,15 @@ def _deeds(deeds: DeedsStatus) -> Iterator[Metric]:
     for standing, count in deeds.answers.items():
         writes.add_metric([standing], count)
     yield writes
+    loops = CounterMetricFamily("plantgate_loop_frames", "Pictures, by what came of them.", labels=["loop", "came"])
+    took = HistogramMetricFamily("plantgate_loop_seconds", "From picture to outcome on record.", labels=["loop"])
+    for name, loop in deeds.loops.items():
+        for came in ("frames", "unreadable", "late", "decided", "done"):
+            loops.add_metric([name, came], getattr(loop, came))
+        sums = list(itertools.accumulate(loop.bins))
+        bounds = [*(f"{bound / 1000:g}" for bound in BOUNDS_MS), "+Inf"]
+        took.add_metric([name], list(zip(bounds, sums, strict=True)), sum_value=None)
+    yield from (loops, took)
     yield GaugeMetricFamily("plantgate_writes_held", "Writes that may have happened.", value=deeds.held)
     yield GaugeMetricFamily("plantgate_writes_waiting", "Writes that wait for people.", value=deeds.waiting)
     yield GaugeMetricFamily(

@@ -92,6 +92,23 @@ class CellStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopStatus:
+    """One closed loop, since the process started."""
+
+    frames: int
+    unreadable: int
+    late: int
+    """Pictures whose answer or write came too late, and was not made."""
+    decided: int
+    """Pictures for which a rule held."""
+    done: int
+    """Of those the ones whose write was made and read back."""
+    bins: list[int]
+    """From picture to outcome, of those done: how many took up to 5, 10, 20, 30, 40, 60, 80, 100, 120, 200, 500 ms,
+    and longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeedsStatus:
     """The audit log, and acting on machines."""
 
@@ -109,6 +126,8 @@ class DeedsStatus:
     """Writes that wait for people."""
     clock: str
     """Why the clock is not trusted; empty while it is."""
+    loops: dict[str, LoopStatus] = field(default_factory=dict)
+    """Closed loops, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from plantgate.config.model import AuditSettings, Plant
 from plantgate.control.acting import Acting
 from plantgate.control.door import may_be_used, opened
 from plantgate.control.hand import Hand
+from plantgate.control.loop import Loop
 from plantgate.control.record import GATEWAY
 from plantgate.flow.stop import Stop
-from plantgate.observe.status import DeedsStatus
+from plantgate.observe.status import DeedsStatus, LoopStatus
 from plantgate.runtime.flowline import RECONNECT, Use
 from plantgate.runtime.supervisor import Phase, Session, keep_running
 from plantgate.sdk import Batch, Clock, Log, Rejected, Standing, iso
@@ -28,19 +29,39 @@ class Deeds:
     """Made by `open`; what it runs is in `services`. Without a `control` section it only keeps the log."""
 
     def __init__(
-        self, plant: Plant, log: AuditLog, witnesses: list[Cosigner], uses: list[Use], *, clock: Clock, news: Log
+        self,
+        plant: Plant,
+        log: AuditLog,
+        witnesses: list[Cosigner],
+        uses: list[Use],
+        cameras: list[Use],
+        *,
+        clock: Clock,
+        news: Log,
     ) -> None:
-        self.plant, self.log, self.witnesses, self.uses = plant, log, witnesses, uses
+        self.plant, self.log, self.witnesses, self.uses, self.cameras = plant, log, witnesses, uses, cameras
         self.acting: Acting | None = None
+        self.loops: list[Loop] = []
         self.hands: dict[str, Hand] = {}
         self._clock, self._news = clock, news
         self._public = Standing(news)
 
     @classmethod
     async def open(
-        cls, plant: Plant, settings: AuditSettings, uses: list[Use], *, clock: Clock, news: Log, disk: Disk | None
+        cls,
+        plant: Plant,
+        settings: AuditSettings,
+        uses: list[Use],
+        cameras: list[Use],
+        *,
+        clock: Clock,
+        news: Log,
+        disk: Disk | None,
     ) -> Self:
-        """`uses`: the connections that are written to. Raises `GatewayError` or `OSError`: nothing is written then."""
+        """`uses`: the connections that are written to; `cameras`: one for each loop.
+
+        Raises `GatewayError`, `OSError`, `ValueError`: nothing is written then.
+        """
         signer = _signer(settings)
         disk = disk or OsDisk()
         log = await AuditLog.open(settings.folder, settings.origin, [signer], disk=disk, clock=clock)
@@ -48,7 +69,7 @@ class Deeds:
             for sentence in log.recovered:
                 news.warning("audit log recovered", found=sentence)
             witnesses = [Cosigner(each.url, Verifier.parse(each.key)) for each in settings.witnesses]
-            deeds = cls(plant, log, witnesses, uses, clock=clock, news=news)
+            deeds = cls(plant, log, witnesses, uses, cameras, clock=clock, news=news)
             await deeds._say(Kind.START)
             if plant.control is not None:
                 deeds.hands = {use.connection: Hand(use.connection, use.connector.actuator) for use in uses}
@@ -64,6 +85,7 @@ class Deeds:
                     news=news,
                     cells=deeds._cells,
                 )
+                deeds.loops = [Loop(name, loop, deeds.acting, news) for name, loop in plant.control.loops.items()]
             return deeds
         except BaseException:
             await log.close()
@@ -78,6 +100,8 @@ class Deeds:
             yield f"control → {use.connection}", Phase.EFFECTS, partial(self._keep, use)
         for name, service in self.acting.services():
             yield f"control {name}", Phase.STAGES, service
+        for loop, camera in zip(self.loops, self.cameras, strict=True):
+            yield f"{camera.connection} → loop {loop.name}", Phase.SOURCES, partial(self._look, loop, camera)
         yield "control desk", Phase.STAGES, self._serve
 
     def see(self, batch: Batch) -> None:
@@ -105,6 +129,10 @@ class Deeds:
             held=0 if gate is None else sum(map(len, gate.held.values())),
             waiting=0 if self.acting is None else len(self.acting.approvals.waiting()),
             clock="" if gate is None else gate.steady.objection(),
+            loops={
+                loop.name: LoopStatus(**{name: getattr(loop.figures, name) for name in LoopStatus.__dataclass_fields__})
+                for loop in self.loops
+            },
         )
 
     async def _keep_public(self, stop: Stop) -> None:
@@ -118,6 +146,17 @@ class Deeds:
     async def _keep(self, use: Use, stop: Stop) -> None:
         context = use.context
         session = self.hands[use.connection].session
+        await keep_running(session, stop=stop, backoff=RECONNECT, standing=context.standing, log=context.log)
+
+    async def _look(self, loop: Loop, camera: Use, stop: Stop) -> None:
+        assert self.plant.control is not None
+        entry = self.plant.models[self.plant.control.loops[loop.name].model]
+
+        async def session(stop: Stop) -> None:
+            async with entry.adapter(entry.settings).model() as model, camera.connector.camera() as pictures:
+                await loop.run(pictures, model, stop)
+
+        context = camera.context
         await keep_running(session, stop=stop, backoff=RECONNECT, standing=context.standing, log=context.log)
 
     async def _serve(self, stop: Stop) -> None:

@@ -115,6 +115,8 @@ class Gateway:
                     uses[use.connection].append(_use_status(use, line.name, role))
         for use in self._deeds.uses if self._deeds is not None else ():
             uses[use.connection].append(_use_status(use, "control", "actuator"))
+        for use in self._deeds.cameras if self._deeds is not None else ():
+            uses[use.connection].append(_use_status(use, "control", "camera"))
         troubles = self._cells.troubles if self._cells is not None else ()
         return GatewayStatus(
             plant=self.plant.plant,
@@ -146,8 +148,12 @@ class Gateway:
         writes = plant.control.writes.values() if plant.control is not None else ()
         connections = dict.fromkeys(writable.connection for writable in writes)
         uses = [use_of(plant, connection, "control", self._clock, None) for connection in connections]
+        loops = plant.control.loops if plant.control is not None else {}
+        cameras = [use_of(plant, loop.camera, f"loop-{name}", self._clock, None) for name, loop in loops.items()]
         try:
-            self._deeds = await Deeds.open(plant, plant.audit, uses, clock=self._clock, news=self._log, disk=self._disk)
+            self._deeds = await Deeds.open(
+                plant, plant.audit, uses, cameras, clock=self._clock, news=self._log, disk=self._disk
+            )
         except (GatewayError, OSError, ValueError) as error:
             if self._no_deeds != (reason := f"nothing is written to machines: {error}"):
                 self._log.error("no audit log, so nothing is written to machines; trying again", reason=str(error))

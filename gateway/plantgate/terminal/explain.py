@@ -42,9 +42,9 @@ run = audit.run
 
 
 def _tell(chosen: argparse.Namespace) -> int:
-    index, tiles = entry_asked_for(chosen.log, chosen.entry)
+    index, tiles = entry_asked_for(chosen)
     asked = decode(tiles.entry(index))
-    for sentence in sentences(story(asked, tiles_of(chosen.log))):
+    for sentence in sentences(story(asked, tiles_of(chosen))):
         print(plain(sentence))
     return FINE
 

@@ -1,0 +1,186 @@
+"""The closed loop: see, infer, decide, guard, act, under one deadline that begins with the picture. Late is no.
+
+It does not go through an outbox: what it does is on record in the audit log, and a picture that comes too late is of no
+use to anybody.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from plantgate.audit.entry import Kind, Reckoning, Result, Who
+from plantgate.control.acting import Acting
+from plantgate.control.book import Rule
+from plantgate.control.condition import Expression
+from plantgate.control.proposal import Answer, Proposal, Standing
+from plantgate.control.settings import DecisionSettings, LoopSettings
+from plantgate.control.typed import vector_text
+from plantgate.flow.stop import Stop
+from plantgate.sdk import Camera, Deadline, Exhausted, Frame, GatewayError, Log, Model, Prediction, Rejected, Value
+
+BOUNDS_MS: Final = (5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 120.0, 200.0, 500.0)
+"""Upper ends of the histogram's bins; one more has what took longer."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a loop has done since the process started."""
+
+    frames: int = 0
+    late: int = 0
+    """Pictures whose answer, or whose write, came too late."""
+    unreadable: int = 0
+    decided: int = 0
+    """Pictures for which a rule held, so that a write was proposed."""
+    done: int = 0
+    bins: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    """From the picture to the outcome on record, of pictures that led to a write."""
+
+    def took(self, seconds: float) -> None:
+        """One more."""
+        milliseconds = seconds * 1000
+        self.bins[next((at for at, bound in enumerate(BOUNDS_MS) if milliseconds <= bound), len(BOUNDS_MS))] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    settings: DecisionSettings
+    rule: Rule
+    value: Expression
+
+
+class Loop:
+    """One camera, one model, and the rules that say what is done about what they see."""
+
+    def __init__(self, name: str, settings: LoopSettings, acting: Acting, log: Log) -> None:
+        self.name, self.figures = name, Figures()
+        self._settings, self._acting, self._log = settings, acting, log
+        self._decisions = [
+            _Decision(each, acting.gate.book.rules[each.rule], Expression(each.value, (each.fact,)))
+            for each in settings.decisions
+        ]
+
+    async def run(self, camera: Camera, model: Model, stop: Stop) -> None:
+        """Look at every picture until asked to stop, or until there are no more. Raises `GatewayError`: open anew."""
+        while not stop.is_set():
+            try:
+                frame = await stop.unless(camera.frame)
+            except Exhausted:
+                return
+            if frame is not None:
+                await self.look(frame, model)
+
+    async def look(self, frame: Frame, model: Model) -> tuple[Answer, ...]:
+        """One picture, to its end. Raises `Unavailable` where the model cannot be asked."""
+        self.figures.frames += 1
+        deadline = Deadline(frame.at + self._settings.deadline_ms / 1000)
+        try:
+            async with deadline.timeout():
+                prediction = await model.predict(frame, deadline)
+        except TimeoutError:
+            await self._too_late(frame, model)
+            return ()
+        except Rejected as error:
+            self.figures.unreadable += 1
+            self._log.warning("a picture cannot be judged", loop=self.name, frame=frame.name, reason=str(error))
+            return ()
+        answers = [
+            await self._act(decision, fact, frame, prediction, model, deadline)
+            for decision in self._decisions
+            for fact in self._that_holds(decision, prediction)
+        ]
+        if answers:
+            self._count(answers, asyncio.get_running_loop().time() - frame.at)
+        return tuple(answers)
+
+    def _that_holds(self, decision: _Decision, prediction: Prediction) -> Iterator[Value]:
+        """The surest fact for which the rule holds; none if it holds for none.
+
+        The gate asks the rule again: this only saves a record of each fact that no rule speaks of.
+        """
+        for fact in _surest_first(prediction.facts.get(decision.settings.of)):
+            if not decision.rule.clause.objection(self._acting.gate.latest, {decision.settings.fact: fact}):
+                yield fact
+                return
+
+    async def _act(
+        self,
+        decision: _Decision,
+        fact: Value,
+        frame: Frame,
+        prediction: Prediction,
+        model: Model,
+        deadline: Deadline,
+    ) -> Answer:
+        confidence = _confidence(fact, prediction)
+        facts = {decision.settings.fact: fact}
+        try:
+            value = decision.value.of(facts)
+        except ValueError as error:
+            value = str(error)  # of no type that is written: the guard says so, and the record too
+        proposal = Proposal(
+            tag=decision.settings.tag,
+            value=vector_text(value),
+            unit=decision.settings.unit,
+            rule=decision.rule.id,
+            who=Who(kind="model", id=model.name),
+            deadline=deadline,
+            facts=facts,
+            confidence=confidence,
+            model=Reckoning(
+                model=model.name,
+                digest=model.digest,
+                target=model.target,
+                inputs=prediction.inputs,
+                output=prediction.output[:500],
+                confidence=repr(confidence),
+                threshold=repr(decision.rule.settings.confidence_min),
+            ),
+            trace=frame.name[:120],
+        )
+        try:
+            return await self._acting.approvals.propose(proposal)
+        except GatewayError as error:
+            return Answer(standing=Standing.DENIED, reason=str(error))
+
+    def _count(self, answers: list[Answer], seconds: float) -> None:
+        self.figures.decided += 1
+        standings = {answer.standing for answer in answers}
+        if Standing.LATE in standings:
+            self.figures.late += 1
+        if Standing.DONE in standings:
+            self.figures.done += 1
+            self.figures.took(seconds)
+
+    async def _too_late(self, frame: Frame, model: Model) -> None:
+        """The model's answer did not come in time; that it was asked, and nothing done, is on record."""
+        self.figures.late += 1
+        try:
+            await self._acting.record.observed(
+                Kind.DECISION,
+                Who(kind="model", id=model.name),
+                note=f"no answer within {self._settings.deadline_ms:g} ms, so nothing is done",
+                details={"loop": self.name, "frame": frame.name[:120]},
+                result=Result.LATE,
+            )
+        except GatewayError as error:
+            self._log.error("a late answer could not be put on record", loop=self.name, reason=str(error))
+
+
+def _surest_first(facts: Value) -> list[Value]:
+    """Each of a list of facts; one that is no list is one."""
+    if facts is None:
+        return []
+    if isinstance(facts, str | bytes | Mapping) or not hasattr(facts, "__iter__"):
+        return [facts]
+    return sorted(facts, key=lambda fact: -_own_confidence(fact, 0.0))
+
+
+def _confidence(fact: Value, prediction: Prediction) -> float:
+    return _own_confidence(fact, prediction.confidence)
+
+
+def _own_confidence(fact: Value, otherwise: float) -> float:
+    own = fact.get("confidence") if isinstance(fact, Mapping) else None
+    return own if isinstance(own, float) else otherwise
