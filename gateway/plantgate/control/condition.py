@@ -1,6 +1,7 @@
 """Conditions and values in CEL (https://cel.dev) over names that are declared."""
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -8,6 +9,8 @@ from plantgate.sdk import Value
 
 _LENGTH_MAX: Final = 2000
 _DEPTH_MAX: Final = 8
+_BOUND: Final = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(\s*([A-Za-z_]\w*)\s*,")
+"""Names that a macro binds, as in ``defects.exists(d, d.score > 0.5)``; cel counts them among the variables."""
 
 
 class Expression:
@@ -23,7 +26,7 @@ class Expression:
             self._program = cel.compile(text)
         except ValueError as error:
             raise ValueError(f"`{text}` is not CEL: {_first_line(error)}") from None
-        undeclared = sorted(set(self._program.variables()) - set(names))
+        undeclared = sorted(set(self._program.variables()) - set(names) - set(_BOUND.findall(text)))
         if undeclared:
             there = ", ".join(sorted(names)) or "none"
             raise ValueError(f"`{text}` speaks of `{undeclared[0]}`, which is not declared; declared are: {there}")

@@ -4,6 +4,7 @@ The local socket is one way to the desk; whatever else opens a way brings its ow
 """
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from plantgate.audit.entry import Entry, Result, Who
@@ -123,9 +124,11 @@ class Desk:
         if limits is None:
             there = ", ".join(sorted(self._gate.book.limits)[:8])
             raise Rejected(f"{asked.get('tag', '')[:64]!r} may not be written; there are {there}")
-        try:
+        value: object = asked.get("value", "")
+        with suppress(ValueError):  # what is of no such type the guard refuses, so that the attempt is on record
             value = read_back(asked.get("value", ""), limits.settings.data_type)
-            expected = asked.get("expected", "")
+        expected = asked.get("expected", "")
+        try:
             expects = read_back(expected, limits.settings.data_type) if expected else None
         except ValueError as error:
             raise Rejected(str(error)) from None

@@ -13,7 +13,14 @@ _READ_SECONDS_MAX = 5.0
 class Hand:
     """One for each connection that is written to. One write at a time: hold `busy` from the first look to the last."""
 
-    def __init__(self, connection: str, open_actuator: Callable[[], AbstractAsyncContextManager[Actuator]]) -> None:
+    def __init__(
+        self,
+        connection: str,
+        open_actuator: Callable[[], AbstractAsyncContextManager[Actuator]],
+        opened: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`opened` is told of every session."""
+        self._opened = opened
         self.connection = connection
         self.busy = asyncio.Lock()
         self._open = open_actuator
@@ -26,6 +33,7 @@ class Hand:
         async with self._open() as actuator:
             self._actuator, self._broken = actuator, asyncio.Event()
             self._there.set()
+            self._opened()
             try:
                 await stop.unless(self._broken.wait)
             finally:

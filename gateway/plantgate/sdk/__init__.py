@@ -8,6 +8,7 @@ from plantgate.sdk.context import Context
 from plantgate.sdk.deadline import Deadline
 from plantgate.sdk.errors import Exhausted, GatewayError, OutcomeUnknown, Rejected, Unavailable
 from plantgate.sdk.frame import Camera, Frame, Model, Prediction
+from plantgate.sdk.one_thread import OneThread
 from plantgate.sdk.plugin import Bytes, Connector, ModelAdapter, Settings, Stability
 from plantgate.sdk.quality import Severity, quality_name, severity
 from plantgate.sdk.sample import Batch, Cursor, Finding, Gap, Sample, Scalar, Survey, Value
@@ -35,6 +36,7 @@ __all__ = [
     "Log",
     "Model",
     "ModelAdapter",
+    "OneThread",
     "OutcomeUnknown",
     "Prediction",
     "Rejected",
