@@ -12,6 +12,7 @@ FOLDERS = {
     "## HTTP": "tests/connectors/http",
     "## Sparkplug": "tests/connectors/sparkplug",
     "## Kafka": "tests/connectors/kafka",
+    "## Universal Robots": "tests/connectors/ur",
     "## Platform": "tests/gateway/runtime",
 }
 

@@ -156,7 +156,7 @@ def test_a_name_nobody_offers_is_not_installed() -> None:
 
 def test_ours_are_installed_and_usable() -> None:
     found = {each.name: each for each in registry().installed() if each.package == "plantgate"}
-    assert set(found) == {"files", "http", "kafka", "modbus", "mqtt", "opcua", "opcua_server", "sparkplug"}
+    assert set(found) == {"files", "http", "kafka", "modbus", "mqtt", "opcua", "opcua_server", "sparkplug", "ur"}
     assert {each.trouble for each in found.values()} == {""}
     assert (found["opcua"].reads, found["opcua"].writes) == (True, False)
     assert (found["mqtt"].reads, found["mqtt"].writes) == (True, True)

@@ -27,9 +27,9 @@ def data() -> Path:
 def require(*names: str) -> None:
     """Skip the calling test unless every peer is here; fail it instead where PLANTGATE_REQUIRE_PEERS=1.
 
-    Names: `node-opcua`, `sparkplug-node`, `mosquitto`, `ett` (the data set), `modbus-slave`, `mbpoll`, `socat`,
-    `kafka`, `small-disk` (a mount of our own), `tlog-verify` and `tessera-fsck` (of audit logs), `load-server` (of the
-    benchmark), `nut-upsd` and `nut-dummy-ups` (Network UPS Tools).
+    Names: `node-opcua`, `sparkplug-node`, `mosquitto`, `ett` and `deeppcb` (data sets), `modbus-slave`, `mbpoll`,
+    `socat`, `kafka`, `small-disk` (a mount of our own), `tlog-verify`, `tessera-fsck` and `litewitness` (of audit
+    logs), `load-server` (of the benchmark), `nut-upsd` and `nut-dummy-ups` (Network UPS Tools).
     """
     for name in names:
         try:
@@ -57,6 +57,8 @@ def find(name: str) -> Path:
             return _program(name)
         case "ett":
             return _file(data() / "ett" / "ETTh1.csv", "set PLANTGATE_DATA to the folder that holds ett/ETTh1.csv")
+        case "deeppcb":
+            return _file(data() / "deeppcb" / "images", "set PLANTGATE_DATA to the folder that holds deeppcb/").parent
         case "modbus-slave":
             return _file(cache() / "modbus" / "modbus_slave", "scripts/peers builds it")
         case "modbus-load":
@@ -72,6 +74,10 @@ def find(name: str) -> Path:
             return _file(cache() / "go" / "verify", "scripts/peers builds it")
         case "tessera-fsck":
             return _file(cache() / "go" / "fsck", "scripts/peers builds it")
+        case "litewitness" | "witnessctl":
+            return _file(cache() / "go" / name, "scripts/peers builds it")
+        case "ssh-agent" | "ssh-keygen" | "ssh-add":
+            return _program(name)
         case "nut-upsd" | "nut-dummy-ups":
             # Debian keeps the drivers here, and in /usr/sbin a wrapper of upsd's that asks /etc/nut first.
             return _file(Path("/lib/nut") / name.removeprefix("nut-"), "scripts/peers installs nut-server")

@@ -18,7 +18,8 @@ A device that cannot repeat itself inherits `LiveSourceContract`, and its README
 """
 
 from plantgate.testing.context import lent
+from plantgate.testing.contract_actuator import ActuatorContract
 from plantgate.testing.contract_sink import SinkContract
 from plantgate.testing.contract_source import LiveSourceContract, SourceContract
 
-__all__ = ["LiveSourceContract", "SinkContract", "SourceContract", "lent"]
+__all__ = ["ActuatorContract", "LiveSourceContract", "SinkContract", "SourceContract", "lent"]

@@ -20,8 +20,11 @@ pytest.register_assert_rewrite(
     "plantgate.testing.contract_source_faults",
     "plantgate.testing.contract_sink",
     "plantgate.testing.contract_sink_faults",
+    "plantgate.testing.contract_actuator",
+    "plantgate.testing.contract_actuator_faults",
     "plantgate.testing.reading",
     "plantgate.testing.writing",
+    "plantgate.testing.acting",
 )
 
 SEEDS: Final = 5
