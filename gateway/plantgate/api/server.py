@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
+from plantgate.api.looks import Looks, looking
 from plantgate.observe.logging import NEWS_MOST, News
 from plantgate.observe.status import GatewayStatus
 from plantgate.observe.tap import Tap
@@ -45,6 +46,8 @@ class Seen:
     started: Callable[[], bool]
     tap: Tap
     news: News
+    looks: Looks = dict
+    """The last pictures of closed loops."""
 
 
 @asynccontextmanager
@@ -127,8 +130,12 @@ def _application(seen: Seen, guard: Middleware) -> web.Application:
             web.get("/status", status),
             web.get("/plan", plan),
             web.get("/live", live),
+            *looking(seen.looks),
             web.get("/", _page("index.html")),
-            *(web.get(f"/{name}", _page(name)) for name in ("view.css", "view.js")),
+            *(
+                web.get(f"/{name}", _page(name))
+                for name in ("view.css", "view.js", "loops.html", "loops.js", "loops.css")
+            ),
         ]
     )
     return application

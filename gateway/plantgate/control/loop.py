@@ -5,6 +5,7 @@ use to anybody.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +22,11 @@ from plantgate.sdk import Camera, Deadline, Exhausted, Frame, GatewayError, Log,
 
 BOUNDS_MS: Final = (5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 120.0, 200.0, 500.0)
 """Upper ends of the histogram's bins; one more has what took longer."""
+
+
+LOOKS_KEPT: Final = 8
+PIXELS_KEPT_MAX: Final = 8 * 2**20
+"""Bytes of a picture that is kept for people to look at."""
 
 
 @dataclass(slots=True)
@@ -44,6 +50,20 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """One picture and what was done about it, for people who look on."""
+
+    number: int
+    """Counts the pictures of this process."""
+    frame: Frame
+    facts: Mapping[str, Value]
+    answers: tuple[Answer, ...]
+    seconds: float
+    note: str = ""
+    """Why nothing was judged."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Decision:
     settings: DecisionSettings
     rule: Rule
@@ -55,6 +75,7 @@ class Loop:
 
     def __init__(self, name: str, settings: LoopSettings, acting: Acting, log: Log) -> None:
         self.name, self.figures = name, Figures()
+        self.looks: deque[Look] = deque(maxlen=LOOKS_KEPT)
         self._settings, self._acting, self._log = settings, acting, log
         self._decisions = [
             _Decision(each, acting.gate.book.rules[each.rule], Expression(each.value, (each.fact,)))
@@ -80,9 +101,11 @@ class Loop:
                 prediction = await model.predict(frame, deadline)
         except TimeoutError:
             await self._too_late(frame, model)
+            self._keep(frame, {}, (), "no answer in time")
             return ()
         except Rejected as error:
             self.figures.unreadable += 1
+            self._keep(frame, {}, (), str(error))
             self._log.warning("a picture cannot be judged", loop=self.name, frame=frame.name, reason=str(error))
             return ()
         answers = [
@@ -92,6 +115,7 @@ class Loop:
         ]
         if answers:
             self._count(answers, asyncio.get_running_loop().time() - frame.at)
+        self._keep(frame, prediction.facts, tuple(answers))
         return tuple(answers)
 
     def _that_holds(self, decision: _Decision, prediction: Prediction) -> Iterator[Value]:
@@ -152,6 +176,12 @@ class Loop:
         if Standing.DONE in standings:
             self.figures.done += 1
             self.figures.took(seconds)
+
+    def _keep(self, frame: Frame, facts: Mapping[str, Value], answers: tuple[Answer, ...], note: str = "") -> None:
+        """A few, while they are small; a picture is kept by reference."""
+        if frame.pixels.nbytes <= PIXELS_KEPT_MAX:
+            seconds = asyncio.get_running_loop().time() - frame.at
+            self.looks.append(Look(self.figures.frames, frame, facts, answers, seconds, note))
 
     async def _too_late(self, frame: Frame, model: Model) -> None:
         """The model's answer did not come in time; that it was asked, and nothing done, is on record."""

@@ -15,7 +15,7 @@ from plantgate.config.model import AuditSettings, Plant
 from plantgate.control.acting import Acting
 from plantgate.control.door import may_be_used, opened
 from plantgate.control.hand import Hand
-from plantgate.control.loop import Loop
+from plantgate.control.loop import Look, Loop
 from plantgate.control.record import GATEWAY
 from plantgate.flow.stop import Stop
 from plantgate.observe.status import DeedsStatus, LoopStatus
@@ -72,7 +72,10 @@ class Deeds:
             deeds = cls(plant, log, witnesses, uses, cameras, clock=clock, news=news)
             await deeds._say(Kind.START)
             if plant.control is not None:
-                deeds.hands = {use.connection: Hand(use.connection, use.connector.actuator) for use in uses}
+                deeds.hands = {
+                    use.connection: Hand(use.connection, use.connector.actuator, use.context.standing.up)
+                    for use in uses
+                }
                 if trouble := may_be_used(plant.control_socket):
                     raise Rejected(trouble)
                 deeds.acting = await Acting.begin(
@@ -108,6 +111,10 @@ class Deeds:
         """What the flows bring, for guards and rules."""
         if self.acting is not None:
             self.acting.gate.latest.see(batch)
+
+    def looks(self) -> dict[str, tuple[Look, ...]]:
+        """The last pictures of every loop."""
+        return {loop.name: tuple(loop.looks) for loop in self.loops}
 
     async def close(self) -> None:
         """All services have ended. Raises `GatewayError`, `OSError` where the log does not close cleanly."""

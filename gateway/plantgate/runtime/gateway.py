@@ -7,6 +7,7 @@ from collections.abc import Callable
 from plantgate import __version__
 from plantgate.config.model import Plant
 from plantgate.config.plan import Changes, changes, document
+from plantgate.control.loop import Look
 from plantgate.observe.status import ConnectionStatus, GatewayStatus, UseStatus
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span, no_span
@@ -104,6 +105,10 @@ class Gateway:
     def plan(self) -> dict[str, object]:
         """The running plant file as a document, secrets as their references."""
         return document(self.plant) if self.plant is not None else {}
+
+    def looks(self) -> dict[str, tuple[Look, ...]]:
+        """The last pictures of every closed loop."""
+        return self._deeds.looks() if self._deeds is not None else {}
 
     def status(self) -> GatewayStatus:
         """How everything stands now."""

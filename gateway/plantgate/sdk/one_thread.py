@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ class OneThread:
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._turn = asyncio.Lock()
-        self._running: asyncio.Future[object] | None = None
+        self._running: asyncio.Future[Any] | None = None
 
     def __enter__(self) -> Self:
         return self

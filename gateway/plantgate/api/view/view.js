@@ -599,6 +599,7 @@ function takeStatus(status) {
   watchOutages(status);
   drawVerdict();
   drawConnections(status);
+  by("loops").hidden = Object.keys(status.deeds?.loops ?? {}).length === 0;
   drawFlows(status);
 }
 

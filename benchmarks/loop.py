@@ -1,0 +1,362 @@
+"""The closed loop, from a picture in memory to the outcome on record: what it takes, and what a budget refuses.
+
+    python -m benchmarks.loop [--json FILE] [--boards N] [--pause SECONDS]
+
+Boards of DeepPCB where PLANTGATE_DATA has them (those no training has seen), else drawn ones. Each goes through the
+gateway's own parts: detector, rule in CEL, guards with an interlock on the robot's live state, durable intent in the
+audit log on disk, one command to a UR robot (our twin, in a process of its own; no real robot was used), read back,
+durable outcome. Budgets differ in nothing but what is refused as late. Beside it the detector alone, and the gateway
+without detector and robot's confirmation (a machine in memory), in the same run.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+
+import structlog
+
+from benchmarks.meter import machine, percentile
+from benchmarks.table import Row, save, show
+from plantgate.audit.log import AuditLog
+from plantgate.audit.note import Signer
+from plantgate.control.acting import Acting
+from plantgate.control.hand import Hand
+from plantgate.control.loop import Loop
+from plantgate.control.proposal import Answer, Standing
+from plantgate.control.settings import ControlSettings
+from plantgate.control.switches import EVERYTHING
+from plantgate.flow.stop import Stop
+from plantgate.sdk import (
+    Command,
+    Context,
+    Deadline,
+    Frame,
+    GatewayError,
+    Model,
+    OneThread,
+    Prediction,
+    Sample,
+    SystemClock,
+    Value,
+)
+from plantgate.sdk import (
+    Standing as State,
+)
+from plantgate.store.disk import OsDisk
+from plantgate_connectors.ur import Ur, UrSettings
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "deploy" / "reference" / "pcb-line"))
+
+from pcb_line.boards import BoardModel, BoardsSettings  # noqa: E402 (the reference is no installed package)
+from pcb_line.deeppcb import HELD_OUT, pairs  # noqa: E402
+from pcb_line.detect import Detector  # noqa: E402
+from pcb_line.draw import drawn_pair  # noqa: E402
+from pcb_line.pair import Pair  # noqa: E402
+
+OFFSET, SAFETY = "line3/robot/offset", "line3/robot/safety"
+WARM = 20
+BUDGETS = (120.0, 60.0, 40.0)
+
+ROBOT = {
+    "host": "127.0.0.1",
+    "frequency_hz": 10,
+    "write_frequency_hz": 500,
+    "outputs": [{"field": "safety_status", "tag": SAFETY}],
+    "writes": [
+        {
+            "tag": OFFSET,
+            "registers": [f"input_double_register_{number}" for number in (24, 25, 26)],
+            "confirm": [f"output_double_register_{number}" for number in (24, 25, 26)],
+            "limits": [[-0.005, 0.005], [-0.005, 0.005], [-0.05, 0.05]],
+            "mailbox": {
+                "until": "input_int_register_24",
+                "epoch": "input_int_register_25",
+                "sequence": "input_int_register_26",
+                "echo": "output_int_register_24",
+                "echo_epoch": "output_int_register_25",
+                "verdict": "output_int_register_26",
+                "clock": "output_int_register_27",
+            },
+        }
+    ],
+}
+
+
+def control(budget_ms: float) -> ControlSettings:
+    """What the plant file of the reference says, with this budget."""
+    return ControlSettings.model_validate_json(
+        json.dumps(
+            {
+                "writes": {
+                    OFFSET: {
+                        "connection": "robot",
+                        "data_type": "String",
+                        "unit": "m",
+                        "numbers": [[-0.005, 0.005], [-0.005, 0.005], [-0.05, 0.05]],
+                        "class": "W1",
+                        "writes_max_per_minute": 1_000_000,
+                        "interlocks": {"safety": {"when": "safety == 1 || safety == 2", "over": {"safety": SAFETY}}},
+                        "read_back": {"tolerance": 0.000001, "settle_seconds": 1.0},
+                    }
+                },
+                "rules": {
+                    "PCB-7": {
+                        "when": "[defect.x_mm, defect.y_mm].all(place, place >= -5.0 && place <= 5.0)",
+                        "facts": ["defect"],
+                        "cites": "WI-0731 rework of bare boards, 4.2",
+                        "allows": [OFFSET],
+                        "proposers": ["model"],
+                        "confidence_min": 0.8,
+                    }
+                },
+                "loops": {
+                    "rework": {
+                        "camera": "camera",
+                        "model": "boards",
+                        "deadline_ms": budget_ms,
+                        "decisions": [
+                            {
+                                "of": "defects",
+                                "fact": "defect",
+                                "rule": "PCB-7",
+                                "tag": OFFSET,
+                                "unit": "m",
+                                "value": "[defect.x_mm / 1000.0, defect.y_mm / 1000.0, 0.0]",
+                            }
+                        ],
+                    }
+                },
+            }
+        )
+    )
+
+
+@dataclass
+class Memory:
+    """A machine that costs nothing: what the gateway itself takes."""
+
+    value: str = "[0.0,0.0,0.0]"
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator["Memory"]:
+        """There at once."""
+        yield self
+
+    async def write(self, command: Command) -> None:
+        """At once."""
+        self.value = str(command.value)
+
+    async def read(self, tag: str, deadline: Deadline) -> Sample:
+        """At once."""
+        return Sample(tag, self.value, 0, None)
+
+
+@dataclass
+class Known:
+    """A model that knows the answer: what is left is the gateway."""
+
+    name: str = "known"
+    digest: str = "sha256:" + "0" * 64
+    target: str = "memory"
+
+    async def predict(self, frame: Frame, deadline: Deadline) -> Prediction:
+        """At once."""
+        place = float(frame.context["x_mm"])
+        defect: dict[str, Value] = {"kind": "open", "confidence": 0.99, "x_mm": place, "y_mm": 1.0}
+        return Prediction({"defects": [defect]}, 0.99, "sha256:" + "1" * 64, "open 0.99")
+
+
+@dataclass
+class Run:
+    """What came of some boards."""
+
+    total: list[float] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    nothing: int = 0
+    """Boards without a defect that the rule speaks of."""
+
+    def row(self, name: str, boards: int) -> Row:
+        """Of the table."""
+        counted = {standing: sum(answer.standing is standing for answer in self.answers) for standing in Standing}
+        other = len(self.answers) - counted[Standing.DONE] - counted[Standing.LATE]
+        return {
+            "what": name,
+            "boards": boards,
+            "done": counted[Standing.DONE],
+            "late": boards - len(self.answers) - self.nothing + counted[Standing.LATE],
+            "no rule": self.nothing,
+            "refused": other,
+            **{f"p{100 * share:g} ms": 1e3 * percentile(self.total, share) for share in (0.5, 0.99, 0.999)},
+            "max ms": 1e3 * max(self.total),
+        }
+
+
+@asynccontextmanager
+async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> AsyncIterator[tuple[Loop, Acting]]:
+    """The acting half of a gateway, armed; with a robot, or a machine in memory."""
+    log = structlog.get_logger()
+    stop = Stop()
+    signer = Signer("gateway.example/bench", bytes(range(32)))
+    settings = control(budget_ms)
+    async with AsyncExitStack() as stack:
+        audit = await AuditLog.open(folder / f"audit-{budget_ms:g}-{connector is None}", signer.verifier.name, [signer])
+        await stack.enter_async_context(audit)
+        hand = Hand("robot", Memory().session if connector is None else connector.actuator)
+        acting = await Acting.begin(
+            settings, audit, {"robot": hand}, folder=folder, disk=OsDisk(), clock=SystemClock(), news=log
+        )
+        if EVERYTHING in acting.gate.switches.thrown():
+            acting.gate.switches.release(EVERYTHING)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        group.create_task(_kept(hand, stop))
+        group.create_task(_public(audit, stop))
+        group.create_task(_state(acting, connector, stop))
+        await hand.there()
+        async with asyncio.timeout(10):
+            while acting.gate.latest.get(SAFETY) is None:  # noqa: ASYNC110  it is looked at, not told
+                await asyncio.sleep(0.05)
+        try:
+            yield Loop("rework", settings.loops["rework"], acting, log), acting
+        finally:
+            stop.set()
+
+
+async def _kept(hand: Hand, stop: Stop) -> None:
+    while not stop.is_set():
+        try:
+            await hand.session(stop)
+        except GatewayError:
+            await stop.sleep(0.2)
+
+
+async def _public(audit: AuditLog, stop: Stop) -> None:
+    while not await stop.sleep(1.0):
+        await audit.publish()
+
+
+async def _state(acting: Acting, connector: Ur | None, stop: Stop) -> None:
+    """The robot's live state, as a flow brings it."""
+    if connector is None:
+        from plantgate.sdk import Batch
+
+        while not await stop.sleep(0.1):
+            acting.gate.latest.see(Batch([SAFETY], [1], [0], [None]))
+        return
+    async with connector.source() as source:
+        while (batch := await stop.unless(source.read)) is not None:
+            acting.gate.latest.see(batch)
+            await source.ack(batch.cursor)
+
+
+async def looked(loop: Loop, model: Model, frames: Sequence[Frame], pause: float) -> Run:
+    """Every picture, one after the other, as a line brings them."""
+    run = Run()
+    clock = asyncio.get_running_loop().time
+    for turn, frame in enumerate(frames):
+        begin = clock()
+        late = loop.figures.late
+        answers = await loop.look(Frame(frame.name, frame.pixels, begin, context=frame.context), model)
+        if turn >= WARM:
+            run.total.append(clock() - begin)
+            run.answers += answers
+            run.nothing += not answers and loop.figures.late == late
+        await asyncio.sleep(pause)
+    return run
+
+
+def boards(count: int) -> tuple[str, list[Pair]]:
+    """Those no training has seen."""
+    folder = Path(os.environ.get("PLANTGATE_DATA", ROOT.parent / "shared" / "data")) / "deeppcb"
+    found = list(pairs(folder, HELD_OUT)) if folder.is_dir() else []
+    return ("DeepPCB, held out", found) if found else ("drawn", [drawn_pair(seed) for seed in range(min(count, 100))])
+
+
+async def measure(count: int, pause: float, folder: Path) -> list[Row]:
+    """All rows."""
+    name, known = boards(count)
+    frames = [
+        Frame(
+            pair.name,
+            memoryview(pair.board),  # type: ignore[arg-type]  # numpy's arrays are buffers
+            0.0,
+            context={"template": pair.name, "x_mm": repr(round((number % 80) / 20 - 2, 3))},
+        )
+        for number, pair in enumerate(known)
+    ]
+    frames = list(islice(cycle(frames), count + WARM))
+    templates = {pair.name: pair.template for pair in known}
+    rows: list[Row] = []
+    detector = Detector()
+    with OneThread("boards") as thread:
+        model = BoardModel(detector, thread, BoardsSettings(templates=folder), templates.__getitem__)
+        rows.append(await _alone(model, frames, name))
+        async with gateway(folder, BUDGETS[0], None) as (loop, _):
+            run = await looked(loop, Known(), frames, 0.0)
+            rows.append(run.row("gateway alone: rule, guards, intent, write, read back, outcome", count))
+        for budget in BUDGETS:
+            async with _twin(folder) as ports:
+                ur = Ur(UrSettings.model_validate_json(json.dumps({**ROBOT, **ports})), _lent(folder))
+                async with gateway(folder, budget, ur) as (loop, _):
+                    run = await looked(loop, model, frames, pause)
+                    rows.append(run.row(f"{name}, to the robot's outcome, budget {budget:g} ms", count))
+    return rows
+
+
+async def _alone(model: BoardModel, frames: Sequence[Frame], name: str) -> Row:
+    times = []
+    clock = asyncio.get_running_loop().time
+    for turn, frame in enumerate(frames):
+        begin = clock()
+        await model.predict(frame, Deadline.after(10))
+        if turn >= WARM:
+            times.append(clock() - begin)
+    run = Run(total=times, nothing=len(times))
+    return run.row(f"{name}: detector alone", len(times))
+
+
+@asynccontextmanager
+async def _twin(folder: Path) -> AsyncIterator[dict[str, int]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.peers.ur_twin", "--port", "0", stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdout is not None
+    try:
+        ports = json.loads(await process.stdout.readline())
+        yield {"rtde_port": ports["rtde"], "dashboard_port": ports["dashboard"]}
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _lent(folder: Path) -> Context:
+    log = structlog.get_logger()
+    return Context("robot", folder, folder, SystemClock(), log, State(log))
+
+
+def main() -> None:
+    """Measure and show."""
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("--json", type=Path, help="where to keep the figures")
+    arguments.add_argument("--boards", type=int, default=1000)
+    arguments.add_argument("--pause", type=float, default=0.01, metavar="SECONDS", help="between two boards (0.01)")
+    chosen = arguments.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = asyncio.run(measure(chosen.boards, chosen.pause, Path(folder)))
+    title = "The closed loop"
+    print(machine())
+    show(title, rows)
+    save(chosen.json, title, machine(), rows)
+
+
+if __name__ == "__main__":
+    main()
