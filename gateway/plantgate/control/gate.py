@@ -138,7 +138,8 @@ class Gate:
             before = await hand.read(limits.tag, proposal.deadline)
         except GatewayError as error:
             asked = Check(guard="reading", passed=False, saw=str(error)[: guard.SAW_MAX])
-            return await self._deny(proposal, limits, rule, (*checks, asked), Standing.FAILED)
+            standing = Standing.LATE if proposal.deadline.passed() else Standing.FAILED
+            return await self._deny(proposal, limits, rule, (*checks, asked), standing)
         # Anew, since the plant has gone on while we waited for our turn and for the machine.
         scene = self._scene(proposal, limits, rule, approvals)
         checks = (*guard.first_round(scene), guard.enough_agree(scene), *guard.second_round(scene, before))

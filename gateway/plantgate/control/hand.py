@@ -53,7 +53,8 @@ class Hand:
             async with asyncio.timeout_at(min(deadline.at, asyncio.get_running_loop().time() + _READ_SECONDS_MAX)):
                 return await actuator.read(tag, deadline)
         except TimeoutError:
-            self._broken.set()
+            if not deadline.passed():  # where it is only our own hurry, the session is as good as before
+                self._broken.set()
             raise Unavailable(f"{self.connection}: did not say in time what it has for {tag}") from None
         except Rejected:
             raise

@@ -1,5 +1,7 @@
 """Conditions in CEL: true, or no."""
 
+import re
+
 import pytest
 
 from plantgate.control.condition import Condition, Expression
@@ -45,9 +47,8 @@ def test_an_error_or_anything_but_true_is_no(text: str, facts: dict[str, Value],
     ],
 )
 def test_what_is_no_condition_is_said_when_it_is_written(text: str, saw: str) -> None:
-    with pytest.raises(ValueError, match=".") as raised:
+    with pytest.raises(ValueError, match=re.escape(saw)):
         Condition(text, ("speed",))
-    assert saw in str(raised.value)
 
 
 def test_a_nest_without_end_is_no_value() -> None:
