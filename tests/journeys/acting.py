@@ -159,7 +159,7 @@ class Acted:
 
     @property
     def executed(self) -> list[Arrival]:
-        return [arrival for arrival in self.machine.arrivals if not arrival.refused]
+        return [arrival for arrival in self.machine.arrivals if arrival.executed.is_set()]
 
     def twice(self) -> int:
         """Commands that reached the machine more than once."""
@@ -225,7 +225,7 @@ async def act(living: Callable[..., Gateway] = Gateway) -> Acted:
     machine = Machine(running().random("machine"), {OVEN: 20.0, FAN: False})
     acted = Acted(machine)
     disk = SimulatedDisk(seed=running().seed)
-    weather = asyncio.create_task(machine.weather())
+    weather, working = asyncio.create_task(machine.weather()), asyncio.create_task(machine.work())
     for _ in range(luck.randrange(1, 5)):
         gateway = living(machine, disk, running().random(f"life {len(acted.lives)}"), Quiet())
         process = Process(gateway.run, name="gateway")
@@ -250,6 +250,7 @@ async def act(living: Callable[..., Gateway] = Gateway) -> Acted:
             await asyncio.sleep(0.5)
     gateway.stop.set()
     await process.wait()
+    working.cancel()
     log = await AuditLog.open(FOLDER / "audit", ORIGIN, [KEY], disk=disk.restart(), clock=WallClock())
     acted.entries = [decode(content) for content in log.entries()]
     await log.close()

@@ -23,6 +23,7 @@ class Arrival:
     on_record: bool
     """Whether its intent was durable when it arrived."""
     refused: bool = False
+    executed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -37,6 +38,16 @@ class Machine:
     trouble: bool = True
     frozen_until: float = 0.0
     away_until: float = 0.0
+    buffer: asyncio.Queue[Arrival] = field(default_factory=asyncio.Queue)
+    """What has arrived and is not executed; whoever sent it may be dead by then."""
+
+    async def work(self) -> None:
+        """Execute what arrives, in order, whenever it is not frozen. Cancel it at the end."""
+        while True:
+            arrival = await self.buffer.get()
+            await self.thawed()
+            self.values[arrival.tag] = arrival.value
+            arrival.executed.set()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator["MachineSession"]:
@@ -62,8 +73,8 @@ class Machine:
 
     async def thawed(self) -> None:
         """Until it goes on."""
-        while (left := self.frozen_until - running().elapsed) > 0:  # noqa: ASYNC110  it can freeze anew meanwhile
-            await asyncio.sleep(max(left, 0.001))  # less would not move a clock that counts in floats
+        while running().elapsed < self.frozen_until:  # noqa: ASYNC110  it can freeze anew, or thaw early, meanwhile
+            await asyncio.sleep(0.002)
 
     async def _travel(self) -> None:
         await asyncio.sleep(self.luck.uniform(0.0005, 0.01))
@@ -99,10 +110,10 @@ class MachineSession:
         if fate < 0.15:
             arrival.refused = True
             raise Rejected("machine: refuses")
-        executing = asyncio.create_task(self._execute(arrival))
+        machine.buffer.put_nowait(arrival)
         if fate < 0.30:
             raise OutcomeUnknown("machine: the answer was lost")
-        await asyncio.shield(executing)
+        await arrival.executed.wait()
         await machine._travel()
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
@@ -114,7 +125,3 @@ class MachineSession:
             await machine.thawed()
             await machine._travel()
         return Sample(tag, machine.values[tag], 0, None)
-
-    async def _execute(self, arrival: Arrival) -> None:
-        await self.machine.thawed()
-        self.machine.values[arrival.tag] = arrival.value

@@ -38,7 +38,7 @@ class Actuator(Protocol):
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the machine has for this tag now: asked of the machine, never a value remembered.
 
-        Raises `Unavailable` (no answer in time, or none that can be believed), `Rejected` (it will never say). Cancelled,
+        Raises `Unavailable` (no answer in time, or none that can be believed), `Rejected` (it never will). Cancelled,
         the session stays as good as it was, or every later call says that it is not.
         """
         ...
