@@ -4,20 +4,22 @@ import math
 import random
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from plantgate.sdk import Batch, Gap
 from plantgate_connectors.sparkplug.announced import Names
-from plantgate_connectors.sparkplug.nested import BAD_TEXT, DataSet
-from plantgate_connectors.sparkplug.plain import as_reading, number_of
+from plantgate_connectors.sparkplug.layouts import Block, Layouts
+from plantgate_connectors.sparkplug.nested import BAD_TEXT, BadText, DataSet
+from plantgate_connectors.sparkplug.quality import NO_TIME, read_quality, submilliseconds
 from plantgate_connectors.sparkplug.reading import Reading, Template, read_payload
 from plantgate_connectors.sparkplug.remote import Letter, Remote
-from plantgate_connectors.sparkplug.runs import Run, read_again, read_data
+from plantgate_connectors.sparkplug.runs import read_again, read_data
 from plantgate_connectors.sparkplug.samples import Samples
 from plantgate_connectors.sparkplug.topics import Kind
+from plantgate_connectors.sparkplug.usual import number_of
 from plantgate_connectors.sparkplug.wire import Malformed
 from tests.peers.sparkplug_proto import Payload
 
@@ -91,28 +93,60 @@ def _refused_as_data(body: bytes) -> None:
 
 
 def _same_as_data(body: bytes, readings: list[Reading]) -> None:
-    """The quick reader finds what the thorough one does."""
+    """The quick readers find what the thorough one does: the first time, and once it is known how it is laid out."""
+    layouts = Layouts()
+    for _ in range(3):
+        same_as_data(body, readings, layouts)
+
+
+def same_as_data(body: bytes, readings: list[Reading], layouts: Layouts) -> int:
+    """What is known of earlier messages makes no difference. Returns how many metrics were laid out as before."""
     found: list[Reading] = []
-    for part in read_data(body).parts:
-        if isinstance(part, tuple):
-            found.append(as_reading(part))
-            continue
-        if not isinstance(part, Run):
+    known = 0
+    for part in read_data(body, layouts).parts:
+        if isinstance(part, Reading):
             found.append(part)
             continue
         again = read_again(body, part)
-        assert len(again) == len(part.values) == len(part.aliases) == len(part.stamps)
-        extra = part.nanoseconds or [None] * len(again)
-        for reading, alias, stamp, ns, value in zip(again, part.aliases, part.stamps, extra, part.values, strict=True):
-            assert (reading.alias, reading.time) == (number_of(alias), number_of(stamp))
-            assert _equal(reading.value, value)
-            assert reading.name is None
-            assert reading.datatype is None
-            assert not reading.null
-            assert list(reading.properties.items()) == ([] if ns is None else [("ns", number_of(ns))])
+        if isinstance(part, Block):
+            known += len(again)
+            names, qualities, plain = part.layout.names, part.layout.qualities, True
+            nanoseconds = None if part.nanoseconds is None else list(map(number_of, part.nanoseconds))
+        else:
+            names = [alias + key for alias, key in zip(part.aliases, part.keys, strict=True)]
+            qualities, plain, nanoseconds = part.qualities, part.plain, part.nanoseconds
+        _same_columns(again, names, part.stamps, nanoseconds or [0] * len(again), qualities)
+        try:
+            values = part.values()
+        except UnicodeDecodeError:
+            assert any(isinstance(reading.value, BadText) for reading in again)
+        else:
+            assert all(_equal(as_int64(reading.value), value) for reading, value in zip(again, values, strict=True))
+        assert plain == (not any(NO_TIME in reading.properties for reading in again))
         found += again
     assert len(found) == len(readings)
     assert all(_equal_readings(one, other) for one, other in zip(found, readings, strict=True))
+    return known
+
+
+def as_int64(value: object) -> object:
+    """Whole numbers of the quick readers are signed already."""
+    return value - 2**64 if type(value) is int and value >> 63 else value
+
+
+def _same_columns(
+    again: list[Reading],
+    names: Sequence[bytes],
+    stamps: Sequence[bytes],
+    nanoseconds: Sequence[int],
+    qualities: Sequence[int],
+) -> None:
+    for reading, name, stamp, ns, quality in zip(again, names, stamps, nanoseconds, qualities, strict=True):
+        assert (reading.alias, reading.time) == (number_of(name[:-1]), number_of(stamp))
+        assert (reading.name, reading.datatype, reading.null) == (None, None, False)
+        assert reading.kind == name[-1] >> 3
+        assert quality == read_quality(reading.properties)
+        assert submilliseconds(reading.properties) == (ns if ns < 1_000_000 else 0)
 
 
 def _equal_readings(one: Reading, other: Reading) -> bool:

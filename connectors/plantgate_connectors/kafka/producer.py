@@ -8,19 +8,19 @@ is sent again after an answer that never came is the very same batch.
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from aiokafka import codec
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from plantgate.sdk import Deadline, Unavailable
 from plantgate_connectors.kafka import refusals
 from plantgate_connectors.kafka.link import Link, Topic, Unreached
+from plantgate_connectors.kafka.requests import Produce
 from plantgate_connectors.kafka.settings import Compression
 
 CODECS: Final = {
@@ -51,7 +51,7 @@ class Lot:
     topic: str
     partition: int
     records: Sequence[Record]
-    packed: bytes = field(default=b"", repr=False)
+    packed: bytes | bytearray = field(default=b"", repr=False)
     stamped: bool = False
     """Whether the timestamps are ours, since the topic would not take the source's."""
 
@@ -194,11 +194,11 @@ class Producer:
     async def _exchange(
         self, leader: int, lots: Sequence[Lot], deadline: Deadline
     ) -> list[tuple[Lot, int]] | Unavailable:
-        by_topic: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        by_topic: defaultdict[str, list[tuple[int, bytes | bytearray]]] = defaultdict(list)
         for lot in lots:
             by_topic[lot.topic].append((lot.partition, self._pack(lot)))
         seconds = max(0.01, min(deadline.left(), self._link.settings.request_seconds))
-        request = ProduceRequest(None, -1, round(seconds * 1000), list(by_topic.items()))
+        request = Produce(round(seconds * 1000), list(by_topic.items()))
         try:
             answer = await self._link.ask(leader, request, patience=seconds)
             with self._link.understood():
@@ -211,7 +211,7 @@ class Producer:
         except Unavailable as error:
             return error
 
-    def _pack(self, lot: Lot) -> bytes:
+    def _pack(self, lot: Lot) -> bytes | bytearray:
         """The batch as on the wire, made once."""
         if not lot.packed:
             builder: Any = DefaultRecordBatchBuilder(
@@ -220,7 +220,7 @@ class Producer:
             append, headers = builder.append, self._headers
             for place, (key, value, timestamp, _) in enumerate(lot.records):
                 append(place, timestamp, key, value, headers)
-            lot.packed = bytes(builder.build())
+            lot.packed = builder.build()
         return lot.packed
 
     async def _look(self, name: str) -> Topic:
@@ -236,21 +236,37 @@ class Producer:
                 return
 
 
-def lots_of(topic: str, partition: int, records: Sequence[Record], bytes_max: int, extra: int) -> list[Lot]:
-    """Records of a partition in lots of at most `bytes_max`, one record at least; `extra` is the size of headers."""
+def lots_of(
+    topic: str,
+    partition: int,
+    records: Sequence[Record],
+    bytes_max: int,
+    extra: int,
+    too_large: Callable[[Record], None] | None,
+) -> list[Lot]:
+    """Records of a partition in lots of at most `bytes_max`; `extra` is the size of headers.
+
+    A record that is larger by itself is given to `too_large`; without that, it is a lot of its own.
+    """
     overhead = extra + RECORD_OVERHEAD_BYTES
     total = sum(map(len, map(_KEY, records))) + sum(map(len, map(_VALUE, records))) + overhead * len(records)
     if HEAD_BYTES + total <= bytes_max:
         return [Lot(topic, partition, records)] if records else []
     lots: list[Lot] = []
-    start, size = 0, HEAD_BYTES
-    for place, (key, value, _, _) in enumerate(records):
-        more = len(key) + len(value) + overhead
-        if size + more > bytes_max and place > start:
-            lots.append(Lot(topic, partition, records[start:place]))
-            start, size = place, HEAD_BYTES
+    some: list[Record] = []
+    size = HEAD_BYTES
+    for record in records:
+        more = len(record[0]) + len(record[1]) + overhead
+        if HEAD_BYTES + more > bytes_max and too_large is not None:
+            too_large(record)
+            continue
+        if size + more > bytes_max and some:
+            lots.append(Lot(topic, partition, some))
+            some, size = [], HEAD_BYTES
+        some.append(record)
         size += more
-    lots.append(Lot(topic, partition, records[start:]))
+    if some:
+        lots.append(Lot(topic, partition, some))
     return lots
 
 

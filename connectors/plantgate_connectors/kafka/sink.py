@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Final, TypeAlias
 
 from plantgate.sdk import Batch, Context, Deadline, Rejected
@@ -15,12 +14,12 @@ from plantgate_connectors.kafka.ledger import Ledger
 from plantgate_connectors.kafka.link import Link, Topic
 from plantgate_connectors.kafka.partitioner import Keys, Partitioner, key_of
 from plantgate_connectors.kafka.payloads import Writer
-from plantgate_connectors.kafka.producer import HEAD_BYTES, RECORD_OVERHEAD_BYTES, Lot, Producer, Record, lots_of
+from plantgate_connectors.kafka.producer import RECORD_OVERHEAD_BYTES, Lot, Producer, Record, lots_of
 from plantgate_connectors.kafka.settings import Each, Headers, KafkaSettings, Repeats
+from plantgate_connectors.kafka.spread import Spread
 
 SCHEMAS: Final = {Each.VALUE: "plantgate.value/1", Each.TAG: "plantgate.tag/1", Each.BATCH: "plantgate.batch/1"}
 _MILLISECOND: Final = 1_000_000
-_KEY, _VALUE = itemgetter(0), itemgetter(1)
 
 Write: TypeAlias = Callable[[list[int]], bytes]
 """Writes the samples at these places."""
@@ -49,6 +48,7 @@ class KafkaSink:
         self._gaps_topic: Topic | None = None
         self._partition = Partitioner(1)
         self._keys = Keys()
+        self._spread = Spread(self._partition, self._keys)
         self._since: dict[int, int] | None = None
         """Where to look back to; None when all is known."""
         self._already: Already | None = None
@@ -59,6 +59,7 @@ class KafkaSink:
         """Find the topic, and what the session before left in doubt."""
         self._topic = await self.producer.begin(self._publish.topic)
         self._partition = Partitioner(len(self._topic.leaders))
+        self._spread = Spread(self._partition, self._keys)
         if self._publish.gaps_topic is not None:
             self._gaps_topic = await self.producer.begin(self._publish.gaps_topic)
         if self._publish.repeats is Repeats.AVOID:
@@ -86,9 +87,13 @@ class KafkaSink:
         refused: list[str] = []
         self._certain = False
         if batch.gaps:
-            await self._send(self._gap_records(batch, refused), refused, deadline)
+            gaps = self._gap_records(batch)
+            await self._send([lot for some in gaps for lot in self._lots(*some, None)], refused, deadline)
         if batch.tags and places != []:
-            await self._send(self._records(batch, places, refused), refused, deadline)
+            records = self._records(batch, places).items()
+            topic = self._topic.name
+            lots = [lot for partition, some in records for lot in self._lots(topic, partition, some, refused)]
+            await self._send(lots, refused, deadline)
         self._certain = True
         if refused:
             more = f" (and {len(refused) - 1} more like it)" if len(refused) > 1 else ""
@@ -119,12 +124,20 @@ class KafkaSink:
             )
         return found
 
-    async def _send(
-        self, records: Sequence[tuple[str, int, list[Record]]], refused: list[str], deadline: Deadline
-    ) -> None:
-        lots: list[Lot] = []
-        for topic, partition, theirs in records:
-            lots += lots_of(topic, partition, theirs, self._publish.batch_bytes_max, self._extra)
+    def _lots(self, topic: str, partition: int, records: list[Record], refused: list[str] | None) -> list[Lot]:
+        """Records that fit into no record batch are named in `refused`; without it, the brokers may judge of them."""
+
+        def too_large(record: Record) -> None:
+            assert refused is not None
+            refused.append(
+                f"{self._context.connection}: a value of {record[3]} makes a record of {len(record[1])} bytes, "
+                f"publish.batch_bytes_max is {self._publish.batch_bytes_max}"
+            )
+
+        most = self._publish.batch_bytes_max
+        return lots_of(topic, partition, records, most, self._extra, None if refused is None else too_large)
+
+    async def _send(self, lots: list[Lot], refused: list[str], deadline: Deadline) -> None:
         while lots:
             again: list[Lot] = []
             for no in await self.producer.send(lots, deadline):
@@ -152,44 +165,22 @@ class KafkaSink:
 
     # Batches to records.
 
-    def _records(
-        self, batch: Batch, places: list[int] | None, refused: list[str]
-    ) -> list[tuple[str, int, list[Record]]]:
+    def _records(self, batch: Batch, places: list[int] | None) -> dict[int, list[Record]]:
         match self._publish.each:
             case Each.VALUE:
-                found = self._value_records(batch, places)
+                return self._value_records(batch, places)
             case Each.TAG:
-                found = self._tag_records(batch, places)
+                return self._tag_records(batch, places)
             case Each.BATCH:
-                found = self._batch_records(batch, list(range(len(batch))) if places is None else places)
-        return [(self._topic.name, partition, self._fitting(records, refused)) for partition, records in found.items()]
-
-    def _fitting(self, records: list[Record], refused: list[str]) -> list[Record]:
-        """Those that fit into a record batch."""
-        most = self._publish.batch_bytes_max - RECORD_OVERHEAD_BYTES - self._extra - HEAD_BYTES
-        if max(map(len, map(_VALUE, records))) + max(map(len, map(_KEY, records))) <= most:
-            return records
-        fitting = []
-        for record in records:
-            key, value, _, tag = record
-            if len(key) + len(value) <= most:
-                fitting.append(record)
-            else:
-                refused.append(
-                    f"{self._context.connection}: a value of {tag} makes a record of {len(value)} bytes, "
-                    f"publish.batch_bytes_max is {self._publish.batch_bytes_max}"
-                )
-        return fitting
+                return self._batch_records(batch, list(range(len(batch))) if places is None else places)
 
     def _value_records(self, batch: Batch, places: list[int] | None) -> dict[int, list[Record]]:
         values = self._writer.each(batch)
         now = (batch.received or self._context.clock.now()) // _MILLISECOND
-        keys = map(self._keys.__getitem__, batch.tags)
-        stamps = [now if time is None or time < 0 else time // _MILLISECOND for time in batch.times]
-        rows = zip(keys, values, stamps, batch.tags, strict=True)
-        found: defaultdict[int, list[Record]] = defaultdict(list)
-        for partition, row in zip(map(self._partition.__getitem__, batch.tags), rows, strict=True):
-            found[partition].append(row)
+        stamps = _stamps(batch.times, now)
+        ways = self._spread.of(batch.tags)
+        rows = list(zip(ways.keys, values, stamps, ways.tags, strict=True))
+        found = {partition: [rows[place] for place in theirs] for partition, theirs in ways.places.items()}
         if places is None:
             return found
         wanted = {(batch.tags[place], values[place]) for place in places}
@@ -208,7 +199,7 @@ class KafkaSink:
         most = self._publish.batch_bytes_max - RECORD_OVERHEAD_BYTES - self._extra - 1024
         for tag, theirs in of_tag.items():
             for some, value in self._split(theirs, partial(self._writer.tag, batch, tag), most):
-                stamp = self._stamp(batch.times[some[-1]], now)
+                stamp = _stamp(batch.times[some[-1]], now)
                 found[self._partition[tag]].append((self._keys[tag], value, stamp, tag))
         return found
 
@@ -217,7 +208,7 @@ class KafkaSink:
         now = (batch.received or self._context.clock.now()) // _MILLISECOND
         most = self._publish.batch_bytes_max - RECORD_OVERHEAD_BYTES - self._extra - 1024
         records = [
-            (key, value, self._stamp(batch.times[some[-1]], now), batch.tags[some[0]])
+            (key, value, _stamp(batch.times[some[-1]], now), batch.tags[some[0]])
             for some, value in self._split(places, partial(self._writer.batch, batch), most)
         ]
         return {self._partition[batch.origin]: records}
@@ -230,7 +221,7 @@ class KafkaSink:
         middle = len(places) // 2
         return [*self._split(places[:middle], write, most), *self._split(places[middle:], write, most)]
 
-    def _gap_records(self, batch: Batch, refused: list[str]) -> list[tuple[str, int, list[Record]]]:
+    def _gap_records(self, batch: Batch) -> list[tuple[str, int, list[Record]]]:
         """Each gap once in every partition that one of its tags belongs to, under the key of that tag."""
         topic = self._gaps_topic or self._topic
         partitions = self._partition if self._gaps_topic is None else Partitioner(len(topic.leaders))
@@ -245,6 +236,15 @@ class KafkaSink:
                 found[partition].append((self._keys[tag], value, now, tag))
         return [(topic.name, partition, records) for partition, records in found.items()]
 
-    def _stamp(self, time: int | None, now: int) -> int:
-        """A record's timestamp: the source time; ours where there is none, or one that Kafka cannot hold."""
-        return now if time is None or time < 0 else time // _MILLISECOND
+
+def _stamp(time: int | None, now: int) -> int:
+    """A record's timestamp: the source time; ours where there is none, or one that Kafka cannot hold."""
+    return now if time is None or time < 0 else time // _MILLISECOND
+
+
+def _stamps(times: Sequence[int | None], now: int) -> list[int]:
+    """The same for many."""
+    known: Sequence[int] = times  # type: ignore[assignment]  # looked at before it is used
+    if None not in times and min(known) >= 0:
+        return [time // _MILLISECOND for time in known]
+    return [_stamp(time, now) for time in times]

@@ -6,11 +6,22 @@ from typing import Final
 
 from plantgate_connectors.mqtt.topics import Template
 from plantgate_connectors.sparkplug.datatypes import DataType
+from plantgate_connectors.sparkplug.layouts import Layout
 from plantgate_connectors.sparkplug.reading import Reading
 from plantgate_connectors.sparkplug.reading import Template as Structure
+from plantgate_connectors.sparkplug.usual import BOOLEAN_KEY, DOUBLE_KEY, FLOAT_KEY, LONG_KEY, STRING_KEY
 from plantgate_connectors.sparkplug.wire import varint
 
-_FLOATS: Final = (DataType.FLOAT, DataType.DOUBLE)
+_KEYS: Final = {
+    int(DataType.FLOAT): (FLOAT_KEY, DOUBLE_KEY),
+    int(DataType.DOUBLE): (FLOAT_KEY, DOUBLE_KEY),
+    int(DataType.BOOLEAN): (BOOLEAN_KEY,),
+    int(DataType.INT64): (LONG_KEY,),
+    int(DataType.STRING): (STRING_KEY,),
+}
+"""Fields in which a value of a type is as it stands, without a closer look."""
+_ALL_KEYS: Final = frozenset(key for keys in _KEYS.values() for key in keys)
+_STRETCHES_MOST: Final = 1_024
 
 
 @dataclass(slots=True, eq=False)
@@ -29,10 +40,11 @@ class Group:
 
     names: dict[str, Announced] = field(default_factory=dict)
     aliases: dict[int, Announced] = field(default_factory=dict)
-    floats: dict[bytes, str] = field(default_factory=dict)
-    """Tags of those that are Float or Double, by the alias as it is written; for whole runs of metrics."""
+    usual: dict[bytes, str] = field(default_factory=dict)
+    """Tags of those of the usual kind, by alias and key of the value as they are written; for many at once."""
     tags: dict[str, Announced] = field(default_factory=dict)
     """Of every value it can have: members of templates are tags of their own."""
+    _stretches: dict[Layout, "Stretch | None"] = field(default_factory=dict)
 
     def announce(self, reading: Reading, tag: str) -> Announced | None:
         """Take in a metric; None for one without a usable name. An alias that comes twice is nobody's from then on."""
@@ -47,13 +59,15 @@ class Group:
             self.tags[tag] = announced
         alias = reading.alias
         if alias is not None:
+            written = varint(alias)
             if alias in self.aliases:
-                self.floats.pop(varint(alias), None)
+                for key in _ALL_KEYS:
+                    self.usual.pop(written + key, None)
                 self.aliases[alias] = AMBIGUOUS
             else:
                 self.aliases[alias] = announced
-                if announced.datatype in _FLOATS:
-                    self.floats[varint(alias)] = tag
+                for key in _KEYS.get(announced.datatype, ()):
+                    self.usual[written + key] = tag
         return announced
 
     def find(self, reading: Reading) -> Announced | None:
@@ -62,6 +76,24 @@ class Group:
             return self.names.get(reading.name)
         found = None if reading.alias is None else self.aliases.get(reading.alias)
         return None if found is AMBIGUOUS else found
+
+    def stretch(self, layout: Layout) -> "Stretch | None":
+        """Whose values a stretch of metrics has; None if one of them was not announced, not clearly, or otherwise."""
+        try:
+            return self._stretches[layout]
+        except KeyError:
+            if len(self._stretches) >= _STRETCHES_MOST:
+                self._stretches.clear()
+            tags = [self.usual[name] for name in layout.names if name in self.usual]
+            found = self._stretches[layout] = Stretch(tags) if len(tags) == len(layout.names) else None
+            return found
+
+
+@dataclass(slots=True, eq=False)
+class Stretch:
+    """The tags of metrics that are always said together."""
+
+    tags: list[str]
 
 
 AMBIGUOUS: Final = Announced("", 0, False)

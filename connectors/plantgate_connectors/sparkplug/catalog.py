@@ -1,8 +1,7 @@
 """Every metric an edge node has announced, or is about to: names, aliases, types, and the last value of each."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,21 +9,16 @@ import msgspec
 
 from plantgate.sdk import Batch, Log, Unavailable, Value
 from plantgate_connectors.sparkplug.datatypes import DataType, holds, wider
+from plantgate_connectors.sparkplug.lineup import Lineup
+from plantgate_connectors.sparkplug.metric import Metric
 from plantgate_connectors.sparkplug.placing import Place, place
 from plantgate_connectors.sparkplug.quality import BAD_WAITING
-from plantgate_connectors.sparkplug.wire import varint
+from plantgate_connectors.sparkplug.said import LastSaid, Said
 
 FIRST_ALIAS: Final = 128
 """Aliases of tags begin here: nearly all are then two bytes long, and metrics of one length are written fastest."""
-_FOR_TYPE: Final = {
-    float: DataType.DOUBLE,
-    bool: DataType.BOOLEAN,
-    int: DataType.INT64,
-    str: DataType.STRING,
-    bytes: DataType.BYTES,
-}
-"""What the commonest kinds of values go out as; the others are looked at one by one."""
-_INT64: Final = range(-(2**63), 2**63)
+_LINEUPS_MOST: Final = 64
+"""A poll of each of so many devices, and what was last said of their tags, is remembered as a whole."""
 
 NOTHING_YET: Final = (None, BAD_WAITING, None)
 
@@ -33,24 +27,6 @@ class _Kept(msgspec.Struct):
     tag: str
     alias: int
     datatype: int | None
-
-
-@dataclass(slots=True, eq=False)
-class Metric:
-    """A tag as a metric."""
-
-    tag: str
-    place: Place
-    alias: int
-    datatype: DataType | None
-    """None until a value has come; announced as a String without value."""
-    field: bytes
-    """Its alias as a field, and the key of the timestamp that follows."""
-
-    @property
-    def announced_as(self) -> DataType:
-        """What a birth certificate says."""
-        return DataType.STRING if self.datatype is None else self.datatype
 
 
 class Catalog:
@@ -65,7 +41,8 @@ class Catalog:
         self._metrics: dict[str, Metric] = {}
         self._places: set[Place] = set()
         self._next = FIRST_ALIAS
-        self._last: dict[str, tuple[Value, int, int | None]] = {}
+        self._lineups: dict[tuple[str, int], Lineup] = {}
+        self._last = LastSaid()
         self._loaded = False
 
     def load(self, log: Log) -> None:
@@ -83,6 +60,7 @@ class Catalog:
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             log.error("list of metrics is damaged, begun anew", file=str(self._file), reason=str(error))
             self._metrics, self._places, self._next = {}, set(), FIRST_ALIAS
+            self._lineups.clear()
         self._loaded = True
 
     def keep(self) -> None:
@@ -102,41 +80,46 @@ class Catalog:
 
     def learn(self, batch: Batch) -> bool:
         """Take in tags and types a batch has; True if something must be announced before the batch can go out."""
-        metrics = self._metrics
         fresh = False
         try:
-            known = [metrics[tag].datatype for tag in batch.tags]
+            lineup = self.lineup(batch.tags)
         except KeyError:
             for tag in batch.tags:
-                if tag not in metrics:
+                if tag not in self._metrics:
                     self._add(tag, self._next, None)
             fresh = True
-            known = [metrics[tag].datatype for tag in batch.tags]
-        kinds = list(map(type, batch.values))
-        usual = list(map(_FOR_TYPE.get, kinds)) == known and None not in known
-        if usual and int in kinds:
-            usual = all(value in _INT64 for value in batch.values if type(value) is int)
-        if usual and str in kinds:
-            usual = all(value.isascii() for value in batch.values if type(value) is str)
-        if usual:
-            return fresh
-        for tag, value in zip(batch.tags, batch.values, strict=True):
-            metric = metrics[tag]
+            lineup = self.lineup(batch.tags)
+        changed = False
+        places: Iterable[int] = lineup.doubtful(batch.values)
+        while self._widen(lineup, batch.values, places):
+            changed = True
+            places = range(len(batch))  # a tag may be there twice, and a new type may not hold what the old one did
+        if changed:
+            self._lineups.clear()
+        return fresh or changed
+
+    def _widen(self, lineup: Lineup, values: Sequence[Value], places: Iterable[int]) -> bool:
+        changed = False
+        for at in places:
+            metric, value = lineup.metrics[at], values[at]
             if value is not None and (metric.datatype is None or not holds(metric.datatype, value)):
-                metric.datatype = wider(metric.datatype, value)
-                fresh = True
-        return fresh
+                metric.become(wider(metric.datatype, value))
+                changed = True
+        return changed
 
     def taken(self, batch: Batch) -> None:
         """The broker has these: they are the last values now."""
-        self._last.update(zip(batch.tags, zip(batch.values, batch.qualities, batch.times, strict=True), strict=True))
+        lineup = self.lineup(batch.tags)
+        columns = batch.values[:], batch.qualities[:], batch.times[:]
+        self._last.many(lineup.tags, *columns, whom=lineup if lineup.again else None)
+        lineup.again = True
 
     def _add(self, tag: str, alias: int, datatype: DataType | None) -> None:
         where = place(tag, self._device_levels)
         while where in self._places:  # two tags whose names differ only in what Sparkplug cannot say
             where = Place(None, f"tags/{where.metric if where.device is None else tag}")
         self._places.add(where)
-        self._metrics[tag] = Metric(tag, where, alias, datatype, b"\x10" + varint(alias) + b"\x18")
+        self._metrics[tag] = Metric(tag, where, alias, datatype)
         self._next = max(self._next, alias + 1)
 
     # What there is.
@@ -144,14 +127,21 @@ class Catalog:
     def __len__(self) -> int:
         return len(self._metrics)
 
-    def of(self, tags: Iterable[str]) -> list[Metric]:
-        """The metrics of tags that were learned."""
-        metrics = self._metrics
-        return [metrics[tag] for tag in tags]
+    def lineup(self, tags: list[str]) -> Lineup:
+        """The metrics of tags that were learned. Those of an earlier batch are found again for next to nothing."""
+        key = (tags[0] if tags else "", len(tags))
+        found = self._lineups.get(key)
+        if found is None or found.tags != tags:
+            metrics = self._metrics
+            found = Lineup.of([metrics[tag] for tag in tags], tags[:])
+            if len(self._lineups) >= _LINEUPS_MOST:
+                self._lineups.clear()
+            self._lineups[key] = found
+        return found
 
-    def last(self, tag: str) -> tuple[Value, int, int | None]:
+    def last(self, tag: str) -> Said:
         """Value, quality and source time."""
-        return self._last.get(tag, NOTHING_YET)
+        return self._last.get(tag) or NOTHING_YET
 
     def by_device(self) -> dict[str | None, list[Metric]]:
         """All metrics; the edge node's own under None, which is always there."""

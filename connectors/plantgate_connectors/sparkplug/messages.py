@@ -9,9 +9,11 @@ import msgspec
 from plantgate.sdk import Batch, Gap, Unavailable, Value, iso
 from plantgate_connectors.mqtt.learned import Learned
 from plantgate_connectors.mqtt.publisher import Message, on_the_wire
-from plantgate_connectors.sparkplug.catalog import Catalog, Metric
+from plantgate_connectors.sparkplug.catalog import Catalog
 from plantgate_connectors.sparkplug.columns import Columns
 from plantgate_connectors.sparkplug.datatypes import DataType
+from plantgate_connectors.sparkplug.lineup import Lineup
+from plantgate_connectors.sparkplug.metric import Metric
 from plantgate_connectors.sparkplug.payloads import Births, named, node_death, payload
 from plantgate_connectors.sparkplug.placing import GAPS, OFFSETS, ORIGIN, POSITION
 from plantgate_connectors.sparkplug.settings import Publish
@@ -101,17 +103,9 @@ class Messages:
             yield self._message(Kind.NDATA, None, payload(milliseconds, first, self._next_seq()), 1)
         if not batch.tags:
             return
-        metrics = self._known.catalog.of(batch.tags)
-        part = _Part(batch, metrics, milliseconds, historical)
-        device = metrics[0].place.device
-        if [metric.place.device for metric in metrics].count(device) == len(metrics):
-            yield from self._samples(part, device, range(len(batch)), impossible)
-            return
-        places: dict[str | None, list[int]] = {}
-        for index, metric in enumerate(metrics):
-            places.setdefault(metric.place.device, []).append(index)
-        for device, indices in places.items():
-            yield from self._samples(part, device, indices, impossible)
+        part = _Part(batch, milliseconds, historical)
+        for device, indices, lineup in self._known.catalog.lineup(batch.tags).parts:
+            yield from self._samples(part, device, indices, lineup, impossible)
 
     def _of_the_node(self, batch: Batch, milliseconds: int) -> list[bytes]:
         """What concerns all that follows: who numbers the samples, and what is missing before them."""
@@ -124,10 +118,12 @@ class Messages:
         return found
 
     def _samples(
-        self, part: "_Part", device: str | None, indices: Sequence[int], impossible: list[str]
+        self, part: "_Part", device: str | None, indices: Sequence[int], lineup: Lineup, impossible: list[str]
     ) -> Iterator[Message]:
         count = len(indices)
-        written = self._columns.metrics(*part.columns(indices), otherwise=part.received, historical=part.historical)
+        written = self._columns.metrics(
+            lineup, *part.columns(indices), otherwise=part.received, historical=part.historical
+        )
         kind = Kind.NDATA if device is None else Kind.DDATA
         message = self._message(kind, device, written, count)
         contiguous = indices[-1] - indices[0] == count - 1
@@ -140,8 +136,9 @@ class Messages:
             impossible.append(self._too_large(part.batch.tags[indices[0]], message))
         else:
             middle = count // 2
-            for half in (indices[:middle], indices[middle:]):
-                yield from self._samples(part, device, half, impossible)
+            for half in (slice(middle), slice(middle, count)):
+                some = Lineup.of(lineup.metrics[half], lineup.tags[half])
+                yield from self._samples(part, device, indices[half], some, impossible)
 
     def _numbers(self, part: "_Part", indices: Sequence[int], contiguous: bool) -> list[bytes]:
         """Where the samples of a message stand in their outbox: the number of the first, and steps from it."""
@@ -176,7 +173,6 @@ class _Part:
     """A batch on its way into messages."""
 
     batch: Batch
-    metrics: list[Metric]
     milliseconds: int
     historical: bool
 
@@ -185,18 +181,15 @@ class _Part:
         """What is said, and marked, where the device gave no time; ns UTC."""
         return self.batch.received or self.milliseconds * NS
 
-    def columns(
-        self, indices: Sequence[int]
-    ) -> tuple[Sequence[Metric], Sequence[Value], Sequence[int], Sequence[int | None]]:
+    def columns(self, indices: Sequence[int]) -> tuple[Sequence[Value], Sequence[int], Sequence[int | None]]:
         """The columns of these samples."""
         batch = self.batch
         if len(indices) == len(batch):
-            return self.metrics, batch.values, batch.qualities, batch.times
+            return batch.values, batch.qualities, batch.times
         if isinstance(indices, range):
             some = slice(indices.start, indices.stop)
-            return self.metrics[some], batch.values[some], batch.qualities[some], batch.times[some]
+            return batch.values[some], batch.qualities[some], batch.times[some]
         return (
-            [self.metrics[index] for index in indices],
             [batch.values[index] for index in indices],
             [batch.qualities[index] for index in indices],
             [batch.times[index] for index in indices],

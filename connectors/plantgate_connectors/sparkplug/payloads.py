@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from plantgate.sdk import Value
-from plantgate_connectors.sparkplug.catalog import NOTHING_YET, Catalog, Metric
+from plantgate_connectors.sparkplug.catalog import NOTHING_YET, Catalog
 from plantgate_connectors.sparkplug.datatypes import JSON, NULL, DataType, write
+from plantgate_connectors.sparkplug.metric import Metric
 from plantgate_connectors.sparkplug.placing import BDSEQ, GAPS, OFFSETS, ORIGIN, POSITION, REBIRTH
 from plantgate_connectors.sparkplug.quality import Properties
 from plantgate_connectors.sparkplug.stamps import NS, stamp

@@ -9,9 +9,11 @@ import msgspec
 from plantgate.sdk import Gap
 from plantgate_connectors.payloads.relayed import RelayedGap, relayed_time
 from plantgate_connectors.sparkplug.announced import Group
+from plantgate_connectors.sparkplug.layouts import Block
 from plantgate_connectors.sparkplug.placing import BDSEQ, GAPS, OFFSETS, ORIGIN, POSITION, REBIRTH
 from plantgate_connectors.sparkplug.reading import Reading
-from plantgate_connectors.sparkplug.runs import Data, Run
+from plantgate_connectors.sparkplug.runs import Data
+from plantgate_connectors.sparkplug.usual import Run
 
 OURS: Final = frozenset((BDSEQ, REBIRTH, ORIGIN, POSITION, OFFSETS, GAPS))
 """Metrics that are no tags."""
@@ -43,9 +45,9 @@ class Relayed:
         steps: list[int] = []
         count = 0
         for part in content.parts:
-            if isinstance(part, Run):
-                count += len(part.values)
-            elif isinstance(part, tuple) or part.name not in OURS:
+            if isinstance(part, Block | Run):
+                count += len(part.stamps)
+            elif part.name not in OURS:
                 count += 1
             elif part.name == POSITION and isinstance(part.value, int):
                 position = part.value

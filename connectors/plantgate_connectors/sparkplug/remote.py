@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from plantgate.sdk import Batch, Gap
-from plantgate_connectors.sparkplug.announced import AMBIGUOUS, Group, Names
+from plantgate_connectors.sparkplug.announced import Group, Names
+from plantgate_connectors.sparkplug.layouts import Block, Layouts
 from plantgate_connectors.sparkplug.order import Order, Turn
 from plantgate_connectors.sparkplug.placing import BDSEQ, GAPS
-from plantgate_connectors.sparkplug.plain import as_reading
 from plantgate_connectors.sparkplug.reading import Payload, Reading, Template, read_payload
 from plantgate_connectors.sparkplug.relayed import OURS, Relayed, gaps_in
-from plantgate_connectors.sparkplug.runs import Data, Run, read_again, read_data
+from plantgate_connectors.sparkplug.runs import Data, read_again, read_data
 from plantgate_connectors.sparkplug.samples import MILLISECONDS_MOST, Samples
 from plantgate_connectors.sparkplug.stamps import NS
 from plantgate_connectors.sparkplug.topics import Kind
+from plantgate_connectors.sparkplug.usual import Run
 from plantgate_connectors.sparkplug.wire import Malformed
 
 _TAGS_MOST: Final = 10_000
@@ -74,6 +75,7 @@ class Remote:
     """Something was missed since the last birth: the gap is told, a birth is wanted."""
     _last_tags: tuple[str, ...] = ()
     _relayed: Relayed = field(default_factory=Relayed)
+    _layouts: Layouts = field(default_factory=Layouts)
 
     # What comes.
 
@@ -105,7 +107,7 @@ class Remote:
 
     def _in_order(self, letter: Letter) -> None:
         try:
-            content = read_payload(letter.body) if letter.kind is Kind.DBIRTH else read_data(letter.body)
+            content = read_payload(letter.body) if letter.kind is Kind.DBIRTH else read_data(letter.body, self._layouts)
         except Malformed as error:
             self._unreadable(letter, error)
             return
@@ -165,7 +167,8 @@ class Remote:
             self._doubt = True
             last = self.outlet.samples.last
             tags = self._tags()
-            since = max((time for tag in tags if tag in last and (time := last[tag][2]) is not None), default=None)
+            times = [said[2] for tag in tags if (said := last.get(tag)) is not None]
+            since = max((time for time in times if time is not None), default=None)
             self.outlet.gap(Gap(tags, since, None, cause, lost=None))
 
     def _tags(self) -> tuple[str, ...]:
@@ -258,16 +261,15 @@ class Remote:
             return
         repeats = self._relayed.repeats(letter.device, content)
         self.outlet.count("repeats", repeats)
-        samples, floats, doubtful = self.outlet.samples, group.floats, self._doubt
-        aliases, plain = group.aliases, samples.plain
+        samples, doubtful = self.outlet.samples, self._doubt
         for part in content.parts:
-            if isinstance(part, tuple):
-                found = AMBIGUOUS if repeats else aliases.get(part[0], AMBIGUOUS)
-                if found is not AMBIGUOUS and plain(batch, part, found, doubtful=doubtful):
+            if isinstance(part, Block):
+                stretch = None if repeats else group.stretch(part.layout)
+                if stretch is not None and samples.block(batch, part, stretch, doubtful=doubtful):
                     continue
-                readings = [as_reading(part)]
+                readings = read_again(letter.body, part)
             elif isinstance(part, Run):
-                if not repeats and samples.run(batch, part, floats, doubtful=doubtful):
+                if not repeats and samples.run(batch, part, group.usual, doubtful=doubtful):
                     continue
                 readings = read_again(letter.body, part)
             else:

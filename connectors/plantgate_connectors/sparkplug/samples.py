@@ -1,14 +1,14 @@
 """From metrics to samples in a batch, and what was last said of each tag."""
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from operator import add
 from typing import Final
 
 from plantgate.sdk import Batch, Severity, Value, severity
 from plantgate.sdk.quality import BAD_DECODING, GOOD, UNCERTAIN
-from plantgate_connectors.sparkplug.announced import Announced, members
-from plantgate_connectors.sparkplug.datatypes import DataType
-from plantgate_connectors.sparkplug.nested import BOOLEAN, DOUBLE_VALUE, STRING
-from plantgate_connectors.sparkplug.plain import Plain, number_of
+from plantgate_connectors.sparkplug.announced import Announced, Stretch, members
+from plantgate_connectors.sparkplug.layouts import Block
 from plantgate_connectors.sparkplug.quality import (
     BAD_WAITING,
     NO_TIME,
@@ -17,8 +17,9 @@ from plantgate_connectors.sparkplug.quality import (
     submilliseconds,
 )
 from plantgate_connectors.sparkplug.reading import Reading, Template
-from plantgate_connectors.sparkplug.runs import Run
+from plantgate_connectors.sparkplug.said import LastSaid, Said
 from plantgate_connectors.sparkplug.stamps import NS
+from plantgate_connectors.sparkplug.usual import LONG_KEY, READERS, Run, number_of
 from plantgate_connectors.sparkplug.values import interpret
 from plantgate_connectors.sparkplug.wire import Malformed
 
@@ -26,27 +27,18 @@ MILLISECONDS_MOST: Final = 253_402_300_800_000
 """The year 10,000; a time beyond it is no time."""
 _CACHED_MOST: Final = 4_096
 
-Said = tuple[Value, int, int | None]
-"""Value, quality, source time."""
-
 
 class _Times(dict[bytes, int]):
     """Nanoseconds since 1970 for a time in milliseconds as it is written: neighbours mostly share theirs."""
 
-    def __missing__(self, written: bytes) -> int:
-        if len(self) > _CACHED_MOST:
-            self.clear()
-        found = self[written] = number_of(written) * NS
-        return found
-
-
-class _Numbers(dict[bytes, int]):
-    """Small numbers as they are written."""
+    def __init__(self, unit: int) -> None:
+        super().__init__()
+        self._unit = unit
 
     def __missing__(self, written: bytes) -> int:
         if len(self) > _CACHED_MOST:
             self.clear()
-        found = self[written] = number_of(written)
+        found = self[written] = number_of(written) * self._unit
         return found
 
 
@@ -56,63 +48,75 @@ class Samples:
     def __init__(self, undecodable: Callable[[str, str], None]) -> None:
         """`undecodable` is told a tag and what is wrong with a value of it."""
         self._undecodable = undecodable
-        self._times = _Times()
-        self._numbers = _Numbers()
-        self.last: dict[str, Said] = {}
+        self._times = _Times(NS)
+        self._high = _Times(NS << 14)
+        self.last = LastSaid()
 
-    def run(self, batch: Batch, run: Run, floats: dict[bytes, str], *, doubtful: bool) -> bool:
-        """All metrics of a run; False, and nothing done, if one of them is not a float that was announced."""
+    def run(self, batch: Batch, run: Run, usual: Mapping[bytes, str], *, doubtful: bool) -> bool:
+        """All metrics of a run; False, and nothing done, if one of them wants a closer look."""
+        times = self._moments(run.stamps, run.nanoseconds) if run.plain else None
+        if times is None:
+            return False
         try:
-            tags = list(map(floats.__getitem__, run.aliases))
-        except KeyError:
+            tags = list(map(usual.__getitem__, map(add, run.aliases, run.keys)))
+            values = run.values()
+        except (KeyError, UnicodeDecodeError):
             return False
-        times = list(map(self._times.__getitem__, run.stamps))
-        if max(times) >= MILLISECONDS_MOST * NS:
+        self._many(batch, tags, values, run.qualities, times, doubtful, None)
+        return True
+
+    def block(self, batch: Batch, block: Block, stretch: Stretch, *, doubtful: bool) -> bool:
+        """All metrics of a stretch; False, and nothing done, if one of them wants a closer look."""
+        exact = block.nanoseconds
+        more = None if exact is None else list(map(READERS[LONG_KEY].__getitem__, exact))
+        times = self._moments(block.stamps, more)  # type: ignore[arg-type]  # whole numbers
+        if times is None:
             return False
-        if run.nanoseconds is not None:
-            more = list(map(self._numbers.__getitem__, run.nanoseconds))
-            if max(more) >= NS:
-                return False
-            times = list(map(int.__add__, times, more))
-        qualities = [UNCERTAIN if doubtful else GOOD] * len(tags)
+        try:
+            values = block.values()
+        except UnicodeDecodeError:
+            return False
+        self._many(batch, stretch.tags, values, block.layout.qualities, times, doubtful, stretch)
+        return True
+
+    def _many(
+        self,
+        batch: Batch,
+        tags: list[str],
+        values: Sequence[Value],
+        qualities: list[int],
+        times: list[int],
+        doubtful: bool,
+        whom: Stretch | None,
+    ) -> None:
+        if doubtful:
+            qualities = [max(quality, UNCERTAIN) for quality in qualities]
         batch.tags += tags
-        batch.values += run.values
+        batch.values += values
         batch.qualities += qualities
         batch.times += times
-        self.last.update(zip(tags, zip(run.values, qualities, times, strict=True), strict=True))
-        return True
+        self.last.many(tags, values, qualities, times, whom=whom)
 
-    def plain(self, batch: Batch, part: Plain, announced: Announced, *, doubtful: bool) -> bool:
-        """A metric of the usual kind; False, and nothing done, for one that wants a closer look."""
-        _, milliseconds, kind, value, properties = part
-        datatype = announced.datatype
-        if kind == DOUBLE_VALUE:
-            fits = datatype == DataType.DOUBLE or datatype == DataType.FLOAT
-        elif kind == BOOLEAN:
-            fits = datatype == DataType.BOOLEAN
-        elif kind == STRING:
-            fits = datatype == DataType.STRING and type(value) is str
+    def _moments(self, stamps: Sequence[bytes], nanoseconds: Sequence[int] | None) -> list[int] | None:
+        """Times in ns UTC; None if one of them is none."""
+        if stamps.count(stamps[0]) == len(stamps):  # of one poll
+            times = [self._times[stamps[0]]] * len(stamps)
         else:
-            fits = datatype == DataType.INT64
-            if type(value) is int and value >> 63:
-                value -= 1 << 64
-        if not fits or milliseconds >= MILLISECONDS_MOST:
-            return False
-        quality, time = GOOD, milliseconds * NS
-        if properties:
-            if NO_TIME in properties:
-                return False
-            quality = read_quality(properties)
-            time += submilliseconds(properties)
-        if doubtful and quality < UNCERTAIN:
-            quality = UNCERTAIN
-        said: Said = (value, quality, time)  # type: ignore[assignment]  # a float, a bool, an int or a str
-        batch.tags.append(announced.tag)
-        batch.values.append(said[0])
-        batch.qualities.append(quality)
-        batch.times.append(time)
-        self.last[announced.tag] = said
-        return True
+            times = self._each_moment(stamps)
+        if max(times) >= MILLISECONDS_MOST * NS:
+            return None
+        if nanoseconds is None:
+            return times
+        return list(map(add, times, nanoseconds)) if max(nanoseconds) < NS else None
+
+    def _each_moment(self, stamps: Sequence[bytes]) -> list[int]:
+        """The lower 14 bits of a time are its first two bytes; the rest is the same for 16 seconds."""
+        halves = struct.unpack("<" + "H4s" * len(stamps), b"".join(stamps))
+        high = self._high
+        return [
+            (low & 0x7F | (low & 0x7F00) >> 1) * NS + high[rest]
+            for low, rest in zip(halves[0::2], halves[1::2], strict=True)
+        ]
 
     def metric(self, batch: Batch, reading: Reading, announced: Announced, *, doubtful: bool) -> None:
         """One metric of a data message; a structure becomes a sample for each of its members."""
@@ -137,7 +141,7 @@ class Samples:
 
     def stale(self, batch: Batch, tag: str, time: int | None) -> None:
         """Its edge node or device is gone: the last value, said to be the last. `time` is when, if the plant said."""
-        value, quality, _ = self.last.get(tag, (None, BAD_WAITING, None))
+        value, quality, _ = self.last.get(tag) or (None, BAD_WAITING, None)
         if severity(quality) is not Severity.BAD:
             quality = UNCERTAIN_NO_COMMUNICATION
         self._add(batch, tag, (value, quality, time))
@@ -147,7 +151,7 @@ class Samples:
         batch.values.append(said[0])
         batch.qualities.append(said[1])
         batch.times.append(said[2])
-        self.last[tag] = said
+        self.last.one(tag, said)
 
     def _read(self, reading: Reading, tag: str, datatype: int | None, json: bool, *, doubtful: bool) -> Said:
         properties = reading.properties

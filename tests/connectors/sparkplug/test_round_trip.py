@@ -83,7 +83,7 @@ def test_random_batches_come_back_exactly(tmp_path: Path, seed: int) -> None:
 
 def _shown(sample: Sample, known: Known) -> tuple[Any, ...]:
     """NaN made comparable; JSON's losses allowed for where a tag's values go as JSON."""
-    (metric,) = known.catalog.of([sample.tag])
+    (metric,) = known.catalog.lineup([sample.tag]).metrics
     value: Value = sample.value
     if metric.datatype is JSON:
         value = json.loads(as_json(value))

@@ -26,11 +26,11 @@ def messages(tmp_path: Path, batch: Batch, *, exact_time: bool = True, historica
     """The batch's metrics as protobuf reads them, by the column-wise way where it is taken, and value by value."""
     catalog = Catalog(tmp_path, 1)
     catalog.learn(batch)
-    metrics = catalog.of(batch.tags)
+    lineup = catalog.lineup(batch.tags)
     found = []
     for columns in (Columns(exact_time=exact_time), Columns(exact_time=exact_time, datatypes=True)):
         written = columns.metrics(
-            metrics, batch.values, batch.qualities, batch.times, otherwise=T0, historical=historical
+            lineup, batch.values, batch.qualities, batch.times, otherwise=T0, historical=historical
         )
         payload = Payload.FromString(written)
         for metric in payload.metrics:
@@ -58,6 +58,91 @@ def test_floats_by_columns_are_what_they_are_value_by_value(tmp_path: Path, seed
         for metric in payload.metrics
     ]
     assert read == [time if exact else (time or 0) // 1_000_000 * 1_000_000 for time in times]
+
+
+KINDS: list[Any] = [
+    lambda luck: luck.uniform(-1e12, 1e12),
+    lambda luck: luck.choice((0, 1, -1, 127, 128, -(2**63), 2**63 - 1, luck.randrange(2**40))),
+    lambda luck: luck.random() < 0.5,
+    lambda luck: luck.choice(("", "running", "x" * luck.randrange(140), "läuft")),
+]
+ODD: list[Any] = [None, 2**63, b"\xff", [1, 2], {"a": None}, "half \ud800", 1.5, True, 7]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_mixed_types_by_columns_are_what_they_are_value_by_value(tmp_path: Path, seed: int) -> None:
+    """To the byte: the column-wise way, taken or not, writes what the plain one does."""
+    luck = random.Random(f"mixed columns/{seed}")
+    count = luck.choice((1, 7, 200))
+    tags = [luck.choice((f"d/{number}", f"d/{number // 2}")) for number in range(count)]
+    kinds = {tag: luck.choice(KINDS) for tag in tags}
+    catalog = Catalog(tmp_path, 1)
+    if seed % 3 == 0:  # aliases of other lengths
+        catalog.learn(Batch([f"e/{n}" for n in range(16_300)], [True] * 16_300, [0] * 16_300, [T0] * 16_300))
+    columns = Columns(exact_time=seed % 2 == 0)
+    for number in range(4):
+        step = luck.choice((0, 1, 100, 1_000_000, 987_654_321))
+        start = luck.choice((T0, T0 + 17, 40_000_000_000, luck.randrange(2**62)))
+        batch = Batch(
+            tags,
+            [kinds[tag](luck) if luck.random() < 0.98 or seed % 4 else luck.choice(ODD) for tag in tags],
+            [luck.choice((0, 0, 0, 0x8031_0000)) if number % 2 else 0 for _ in tags],
+            [start + place * step if seed % 5 or luck.random() < 0.9 else None for place in range(count)],
+        )
+        catalog.learn(batch)
+        lineup = catalog.lineup(batch.tags)
+        given = lineup, batch.values, batch.qualities, batch.times
+        written = columns.metrics(*given, otherwise=T0, historical=number == 3)
+        assert written == b"".join(columns._each(*given, T0, number == 3))
+        assert len(Payload.FromString(written).metrics) == count
+
+
+class Quick(Columns):
+    """Cannot do it any other way."""
+
+    def _each(self, *arguments: Any) -> list[bytes]:
+        raise AssertionError("value by value")
+
+
+def test_the_usual_batch_is_written_by_columns_and_the_plain_way_is_not_needed(tmp_path: Path) -> None:
+    luck = random.Random("usual")
+    tags = [f"d/{number}" for number in range(200)]
+    catalog = Catalog(tmp_path, 1)
+    columns = Quick(exact_time=True)
+    for number in range(4):
+        values = [KINDS[place % 3](luck) for place in range(199)]
+        batch = Batch(tags, [*values, None], [0x8031_0000] * 200, [T0 + number * place for place in range(200)])
+        catalog.learn(batch)
+        written = columns.metrics(
+            catalog.lineup(tags), batch.values, batch.qualities, batch.times, otherwise=T0, historical=False
+        )
+        assert len(Payload.FromString(written).metrics) == 200
+
+
+def test_a_tag_that_is_there_twice_has_a_type_that_holds_both(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path, 1)
+    catalog.learn(Batch(["d/x"], [1], [0], [T0]))
+    assert catalog.learn(Batch(["d/x", "d/x"], [2**60 + 1, 1.5], [0, 0], [T0, T0]))
+    (metric,) = catalog.lineup(["d/x"]).metrics
+    assert metric.datatype is JSON
+
+
+def test_what_was_last_said_of_a_tag_is_known_whichever_batches_it_came_in(tmp_path: Path) -> None:
+    luck = random.Random("last")
+    catalog, expected = Catalog(tmp_path, 1), {}
+    groups = [[f"d/{n}" for n in range(5)], [f"d/{n}" for n in range(3, 9)], ["d/1", "d/1", "d/7"]]
+    for number in range(500):
+        tags = luck.choice(groups)
+        batch = Batch(tags[:], [float(number * 10 + n) for n in range(len(tags))], [0] * len(tags), [T0] * len(tags))
+        catalog.learn(batch)
+        catalog.taken(batch)
+        expected.update(zip(tags, batch.values, strict=True))
+        batch.values.clear()  # what was given is the giver's again
+        batch.tags.append("other")
+        if luck.random() < 0.3:
+            tag = luck.choice(list(expected))
+            assert catalog.last(tag) == (expected[tag], 0, T0)
+    assert {tag: catalog.last(tag)[0] for tag in expected} == expected
 
 
 def test_aliases_of_one_two_and_three_bytes_in_one_message(tmp_path: Path) -> None:
