@@ -129,7 +129,8 @@ def _last_intent(folder: Path, public: Path) -> str | None:
 
 def _write_plant(folder: Path, robot: dict[str, int], port: int) -> None:
     template = string.Template((HERE / "plant.yaml").read_text(encoding="utf-8"))
-    names = {"RTDE_PORT": robot["rtde"], "DASHBOARD_PORT": robot["dashboard"], "USER": pwd.getpwuid(os.getuid()).pw_name}
+    me = pwd.getpwuid(os.getuid()).pw_name
+    names = {"RTDE_PORT": robot["rtde"], "DASHBOARD_PORT": robot["dashboard"], "USER": me}
     text = template.safe_substitute(names) + f"\nhttp: {{ listen: 127.0.0.1:{port} }}\n"
     (folder / "plant.yaml").write_text(text, encoding="utf-8")
 
@@ -143,7 +144,8 @@ async def _twin() -> AsyncIterator[dict[str, int]]:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(START_SECONDS):
-            yield json.loads(await process.stdout.readline())
+            ports = json.loads(await process.stdout.readline())
+        yield ports
     finally:
         process.terminate()
         await process.wait()

@@ -58,6 +58,7 @@ def _told(look: Look) -> dict[str, Any]:
         "height": rows,
         "note": look.note[:300],
         "facts": {name: _plain(value) for name, value in look.facts.items()},
+        "chosen": [_plain(fact) for fact in look.chosen],
         "answers": [
             {"standing": answer.standing.value, "reason": answer.reason[:300], "entry": answer.entry}
             for answer in look.answers

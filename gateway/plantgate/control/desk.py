@@ -138,7 +138,7 @@ class Desk:
             unit=asked.get("unit", ""),
             rule=asked.get("rule", ""),
             who=Who(kind="person", id=person.id, authenticated_by="local socket"),
-            deadline=Deadline.after(_patience(self._gate.book, limits.tag)),
+            deadline=Deadline.after(_within(asked, _patience(self._gate.book, limits.tag))),
             expected=expects,
         )
         return _answered(await self._approvals.propose(proposal))
@@ -188,6 +188,19 @@ def _reason(asked: Asked) -> str:
     if not reason:
         raise Rejected("say why, in a few words; it stands in the record")
     return reason[:500]
+
+
+def _within(asked: Asked, patience: float) -> float:
+    """Seconds: as the person wants it, at most what a person's write may take; `patience` where nothing is said."""
+    if not (wanted := asked.get("seconds", "")):
+        return patience
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds <= _WRITE_SECONDS:
+        raise Rejected(f"within {wanted[:32]!r} seconds: say a number above 0, at most {_WRITE_SECONDS:g}")
+    return seconds
 
 
 def _patience(book: Book, tag: str) -> float:

@@ -61,6 +61,8 @@ class Look:
     seconds: float
     note: str = ""
     """Why nothing was judged."""
+    chosen: tuple[Value, ...] = ()
+    """The facts that the answers are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +110,11 @@ class Loop:
             self._keep(frame, {}, (), str(error))
             self._log.warning("a picture cannot be judged", loop=self.name, frame=frame.name, reason=str(error))
             return ()
-        answers = [
-            await self._act(decision, fact, frame, prediction, model, deadline)
-            for decision in self._decisions
-            for fact in self._that_holds(decision, prediction)
-        ]
+        chosen = [(decision, fact) for decision in self._decisions for fact in self._that_holds(decision, prediction)]
+        answers = [await self._act(decision, fact, frame, prediction, model, deadline) for decision, fact in chosen]
         if answers:
             self._count(answers, asyncio.get_running_loop().time() - frame.at)
-        self._keep(frame, prediction.facts, tuple(answers))
+        self._keep(frame, prediction.facts, tuple(answers), chosen=tuple(fact for _, fact in chosen))
         return tuple(answers)
 
     def _that_holds(self, decision: _Decision, prediction: Prediction) -> Iterator[Value]:
@@ -177,11 +176,18 @@ class Loop:
             self.figures.done += 1
             self.figures.took(seconds)
 
-    def _keep(self, frame: Frame, facts: Mapping[str, Value], answers: tuple[Answer, ...], note: str = "") -> None:
+    def _keep(
+        self,
+        frame: Frame,
+        facts: Mapping[str, Value],
+        answers: tuple[Answer, ...],
+        note: str = "",
+        chosen: tuple[Value, ...] = (),
+    ) -> None:
         """A few, while they are small; a picture is kept by reference."""
         if frame.pixels.nbytes <= PIXELS_KEPT_MAX:
             seconds = asyncio.get_running_loop().time() - frame.at
-            self.looks.append(Look(self.figures.frames, frame, facts, answers, seconds, note))
+            self.looks.append(Look(self.figures.frames, frame, facts, answers, seconds, note, chosen))
 
     async def _too_late(self, frame: Frame, model: Model) -> None:
         """The model's answer did not come in time; that it was asked, and nothing done, is on record."""

@@ -67,10 +67,10 @@ function drawSight(parts, name, look) {
   parts.image.height = look.height;
   parts.boxes.setAttribute("viewBox", `0 0 ${look.width} ${look.height}`);
   parts.boxes.replaceChildren();
-  const acted = look.answers.some((answer) => answer.standing === "done");
-  places(look).forEach((fact, at) => {
+  const decided = new Set(look.chosen.map((fact) => JSON.stringify(fact)));
+  places(look).forEach((fact) => {
     const [x1, y1, x2, y2] = fact.box;
-    const chosen = acted && at === 0 ? "chosen" : "";
+    const chosen = decided.has(JSON.stringify(fact)) ? "chosen" : "";
     const sure = typeof fact.confidence === "number" ? ` ${(100 * fact.confidence).toFixed(0)} %` : "";
     parts.boxes.append(
       draw("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1, class: chosen }),
@@ -81,7 +81,7 @@ function drawSight(parts, name, look) {
 
 function drawLoop(name, figures, looks) {
   const parts = cardOf(name);
-  const last = looks.at(-1);
+  const last = looks.findLast((look) => !look.note) ?? looks.at(-1); // the last one that was judged: what is late shows in the list
   if (last) {
     const [standing, sentence] = said(last);
     drawSight(parts, name, last);
