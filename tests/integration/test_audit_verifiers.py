@@ -1,17 +1,27 @@
 """A published log, judged by software that is not ours: Go's transparency log packages, and Tessera's fsck."""
 
 import asyncio
+import shutil
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from plantgate.audit import archive as archiving
+from plantgate.audit.entry import Entry
+from plantgate.audit.erasure import Order, erase
 from plantgate.audit.log import AuditLog
-from plantgate.audit.note import Note
+from plantgate.audit.note import Note, Signer
+from plantgate.audit.policy import Policy
 from plantgate.audit.receipt import Receipt
+from plantgate.audit.rotation import Rotation, entry_of
 from plantgate.audit.tiles import Tiles, folder
 from plantgate.audit.tree import inclusion_proof
-from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent
+from plantgate.audit.vault import Vault
+from plantgate.audit.verify import Verdict, verify
+from plantgate.sdk import SystemClock
+from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent, outcome
 from tests.peers.require import find, require
 
 VKEY = str(LOG.verifier)
@@ -45,8 +55,8 @@ def receipts(place: Path, size: int, indexes: set[int]) -> list[Path]:
     return made
 
 
-def go(place: Path, *files: Path) -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = [find("tlog-verify"), place, VKEY, *files]
+def go(place: Path, *files: Path, vkey: str = VKEY) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [find("tlog-verify"), place, vkey, *files]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -103,3 +113,75 @@ def test_go_refuses_a_receipt_for_another_entry(tmp_path: Path) -> None:
     (file,) = receipts(place, 300, {7})
     file.write_bytes(file.read_bytes().replace(b"index 7\n", b"index 8\n"))
     assert go(place, file).returncode != 0
+
+
+def test_go_and_tessera_agree_after_an_erasure(tmp_path: Path) -> None:
+    require("tlog-verify", "tessera-fsck")
+
+    async def life() -> None:
+        with Vault.open(tmp_path / "vault", tmp_path / "wrapping") as vault:
+            async with await AuditLog.open(tmp_path / "log", ORIGIN, [LOG]) as log:
+                for number in range(300):
+                    payload = vault.put("s:1", "prompt", b"what") if number % 100 == 0 else None
+                    await log.append(msgspec.structs.replace(intent(number), payloads=(payload,) if payload else ()))
+                await log.publish()
+                files.extend(receipts(tmp_path / "log" / "public", 300, {0, 7, 200}))
+                await erase(log, vault, Order("s:1", "GDPR 17", "u:7", "u:8"), clock=SystemClock())
+                await log.publish()
+
+    files: list[Path] = []
+    asyncio.run(life())
+    place = tmp_path / "log" / "public"
+    said = go(place, *files)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == "verified 302 entries, 204 proofs, 3 receipts\n"
+    assert "Successfully fsck'd log with size 302" in fsck(place)
+
+
+def test_go_believes_a_log_that_was_handed_over_by_its_new_key(tmp_path: Path) -> None:
+    require("tlog-verify")
+    new, root = Signer(ORIGIN, bytes(range(7, 39))), Signer("gateway.example/root", bytes(range(3, 35)))
+    statement = Rotation(ORIGIN, LOG.verifier, new.verifier, 5).signed(root)
+
+    async def life(signers: list[Signer], *entries: Entry) -> None:
+        async with await AuditLog.open(tmp_path / "log", ORIGIN, signers) as log:
+            for entry in entries:
+                await log.append(entry)
+            await log.publish()
+
+    place, keys = tmp_path / "log" / "public", (VKEY, str(new.verifier))
+    asyncio.run(life([LOG], intent(0), intent(1)))
+    assert [go(place, vkey=key).returncode for key in keys] == [0, 1]
+    asyncio.run(life([LOG, new], entry_of(statement, by="u:7", clock=SystemClock())))
+    assert [go(place, vkey=key).returncode for key in keys] == [0, 0]
+    asyncio.run(life([new], *(intent(number) for number in range(10))))
+    assert [go(place, vkey=key).returncode for key in keys] == [1, 0]
+
+
+def test_go_and_tessera_agree_when_an_archived_volume_is_put_back(tmp_path: Path) -> None:
+    require("tlog-verify", "tessera-fsck")
+    place = published(tmp_path / "log", 65_800)
+    order = archiving.Order(tmp_path / "old", 65_536, "SOP-12", "u:7", "u:8")
+
+    async def life() -> None:
+        async with await AuditLog.open(tmp_path / "log", ORIGIN, [LOG]) as log:
+            await asyncio.gather(*(log.append(outcome(number)) for number in range(65_800)))  # nothing open goes
+            await log.publish()
+            await archiving.archive(log, order, clock=SystemClock())
+            await log.publish()
+
+    asyncio.run(life())
+    assert not (place / "tile" / "entries" / "000").exists()
+    assert go(place).returncode != 0
+    report = verify(folder(place), Policy.of_key(VKEY))
+    assert (report.integrity.verdict, report.archived) == (Verdict.YES, 65_536)
+    over = place / "tile" / "1" / "000"
+    whole = over.read_bytes()
+    over.write_bytes(whole[:-1] + b"!")
+    wrong = verify(folder(place), Policy.of_key(VKEY)).integrity.said
+    assert "tile/1/000: not the hashes below those of the next level" in wrong
+    over.write_bytes(whole)
+    shutil.copytree(tmp_path / "old" / "volume-000000", place, dirs_exist_ok=True)
+    said = go(place)
+    assert said.returncode == 0, said.stderr
+    assert "Successfully fsck'd log with size 131602" in fsck(place)

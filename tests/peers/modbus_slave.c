@@ -11,7 +11,8 @@
  *     refuse UNIT TABLE ADDRESS COUNT CODE      exception CODE for requests that touch these; 0 ends it
  *     delay UNIT MILLISECONDS                   before each answer
  *     silent UNIT 0|1                           no answer at all
- *     count UNIT                                requests and registers (or bits) asked for so far
+ *     count UNIT                                requests, registers (or bits) asked for, and writes done so far
+ *     writes UNIT                               what it did last: [address, first register, second register] of each
  *     drop                                      close every connection
  *
  * TABLE is holding, input, coil or discrete.
@@ -26,7 +27,7 @@
 #include <sys/select.h>
 #include <unistd.h>
 
-enum { ADDRESSES = 65536, UNITS = 256, REFUSALS = 256, LINE = 1 << 20 };
+enum { ADDRESSES = 65536, UNITS = 256, REFUSALS = 256, LINE = 1 << 20, WRITES = 65536 };
 
 struct refusal {
     int table, address, count, code;
@@ -37,8 +38,14 @@ static struct {
     struct refusal refusals[REFUSALS];
     int refusal_count, delay_ms;
     bool silent;
-    long requests, asked;
+    long requests, asked, written;
 } units[UNITS];
+
+/* Writes of registers in the order they were done; a unit's newest are here until others' have taken their place. */
+static struct {
+    int unit, address, first, second;
+} writes[WRITES];
+static long write_count;
 
 static const char *tables[] = {"", "coil", "discrete", "holding", "input"};
 
@@ -128,6 +135,17 @@ static void get(int unit) {
     printf("]}\n");
 }
 
+static void tell_writes(int unit) {
+    printf("{\"writes\":[");
+    const char *comma = "";
+    for (long i = write_count > WRITES ? write_count - WRITES : 0; i < write_count; i++) {
+        if (writes[i % WRITES].unit != unit) continue;
+        printf("%s[%d,%d,%d]", comma, writes[i % WRITES].address, writes[i % WRITES].first, writes[i % WRITES].second);
+        comma = ",";
+    }
+    printf("]}\n");
+}
+
 /* False for a command that closes all connections. */
 static bool obey(char *line) {
     char *word = strtok(line, " ");
@@ -141,8 +159,13 @@ static bool obey(char *line) {
         get(unit);
         return true;
     }
+    if (problem == NULL && strcmp(word, "writes") == 0) {
+        tell_writes(unit);
+        return true;
+    }
     if (problem == NULL && strcmp(word, "count") == 0) {
-        printf("{\"requests\":%ld,\"asked\":%ld}\n", units[unit].requests, units[unit].asked);
+        printf("{\"requests\":%ld,\"asked\":%ld,\"written\":%ld}\n", units[unit].requests, units[unit].asked,
+               units[unit].written);
         return true;
     }
     if (problem == NULL && strcmp(word, "set") == 0) problem = set(unit);
@@ -172,7 +195,15 @@ static void serve(modbus_t *ctx, const uint8_t *query, int length) {
             return;
         }
     }
+    if (function == 5 || function == 6 || function == 15 || function == 16) units[unit].written++;
     modbus_reply(ctx, query, length, map_of(unit));
+    if (table == 3 && (function == 6 || function == 16) && address + count <= ADDRESSES) {
+        uint16_t *has = map_of(unit)->tab_registers + address;
+        writes[write_count % WRITES].unit = unit;
+        writes[write_count % WRITES].address = address;
+        writes[write_count % WRITES].first = has[0];
+        writes[write_count++ % WRITES].second = count > 1 ? has[1] : 0;
+    }
 }
 
 /* Reads what there is on stdin and obeys each whole line; exits when it is closed. */

@@ -22,6 +22,8 @@ class Asked:
     requests: int
     registers: int
     """Or bits."""
+    written: int
+    """Writes that it did."""
 
 
 def words(form: str, *values: float) -> list[int]:
@@ -82,7 +84,12 @@ class ModbusSlave:
     async def count(self, unit: int) -> Asked:
         """How often it was asked."""
         said = await self._tell(f"count {unit}")
-        return Asked(said["requests"], said["asked"])
+        return Asked(said["requests"], said["asked"], said["written"])
+
+    async def writes(self, unit: int) -> list[tuple[int, int, int]]:
+        """Writes of registers that it did, oldest first: address, first register, second (0 if there is none)."""
+        said = await self._tell(f"writes {unit}")
+        return [(address, first, second) for address, first, second in said["writes"]]
 
     async def drop(self) -> None:
         """Close every connection."""

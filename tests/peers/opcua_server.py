@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 from tests.peers import require
 from tests.peers.child import Child, PeerError
@@ -101,6 +101,20 @@ class Counts:
     rejected_sessions: int
     created_sessions: int
     created_subscriptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One node of a Write request, as it arrived."""
+
+    audit: str
+    """The request's ClientAuditEntryId."""
+    node: str
+    attribute: int
+    type: str
+    """The built-in type of the variant."""
+    timed: bool
+    """It brought a time."""
 
 
 class NodeOpcua:
@@ -213,6 +227,11 @@ class NodeOpcua:
     async def counts(self) -> Counts:
         """Sessions, subscriptions, monitored items and more."""
         return Counts(**cast(dict[str, int], await self._do("counts")))
+
+    async def writes(self) -> list[Written]:
+        """Every node that a client asked it to write, in order."""
+        answer = await self._do("writes")
+        return [Written(**each) for each in cast(list[dict[str, Any]], answer["writes"])]
 
     async def stop(self) -> None:
         """Shut down as a server should, telling its clients."""

@@ -8,7 +8,7 @@ import contextlib
 import enum
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 CHUNK = 65_536
@@ -23,6 +23,8 @@ class Cable(enum.Enum):
     are reset. A long outage, after which TCP has given up."""
     STALLED = "stalled"
     """Bytes wait and are delivered when it is mended, as TCP resends after a short outage."""
+    ONE_WAY = "one way"
+    """What the server answers vanishes; what it is asked arrives. A connection that lost an answer stays so."""
     REFUSING = "refusing"
     """Open connections go on; new ones are reset."""
 
@@ -45,6 +47,8 @@ class _Link:
     far: asyncio.StreamWriter | None = None
     lost_bytes: bool = False
     """Bytes have vanished: TCP would resend them, a proxy cannot, so nothing may follow them."""
+    lost_answers: bool = False
+    """The same of what the server sent, on a cable that is sound the other way."""
 
 
 class Proxy:
@@ -54,6 +58,8 @@ class Proxy:
         self.slowness = Slowness()
         self.accepted = 0
         """Connections taken since the start."""
+        self.overheard: Callable[[object, bytes], None] = lambda link, chunk: None
+        """Told what clients send as it comes in, whatever the cable does to it then; and on which connection."""
         self._target = (host, port)
         self._cable = Cable.SOUND
         self._changed = asyncio.Event()
@@ -97,6 +103,10 @@ class Proxy:
         """Bytes wait from now on, see `Cable.STALLED`."""
         self._turn(Cable.STALLED)
 
+    def lose_answers(self) -> None:
+        """Answers vanish from now on, see `Cable.ONE_WAY`."""
+        self._turn(Cable.ONE_WAY)
+
     def refuse(self) -> None:
         """Reset new connections from now on."""
         self._turn(Cable.REFUSING)
@@ -105,7 +115,7 @@ class Proxy:
         """A sound and fast cable again."""
         self.slowness = Slowness()
         for link in list(self._links):
-            if link.lost_bytes:
+            if link.lost_bytes or link.lost_answers:
                 self._reset(link)
         self._turn(Cable.SOUND)
 
@@ -194,6 +204,8 @@ class Proxy:
         async with asyncio.TaskGroup() as group:
             group.create_task(deliver())
             while chunk := await reader.read(CHUNK):
+                if writer is link.far:
+                    self.overheard(link, chunk)
                 await under_way.put((loop.time() + self.slowness.latency_seconds, chunk))
             await under_way.put((loop.time() + self.slowness.latency_seconds, b""))
 
@@ -202,6 +214,9 @@ class Proxy:
             await self._changed.wait()
         if self._cable is Cable.CUT or link.lost_bytes:
             link.lost_bytes = True
+            return
+        if writer is link.near and (self._cable is Cable.ONE_WAY or link.lost_answers):
+            link.lost_answers = True
             return
         writer.write(piece)
         await writer.drain()

@@ -29,7 +29,8 @@ def require(*names: str) -> None:
 
     Names: `node-opcua`, `sparkplug-node`, `mosquitto`, `ett` and `deeppcb` (data sets), `modbus-slave`, `mbpoll`,
     `socat`, `kafka`, `small-disk` (a mount of our own), `tlog-verify`, `tessera-fsck` and `litewitness` (of audit
-    logs), `load-server` (of the benchmark), `nut-upsd` and `nut-dummy-ups` (Network UPS Tools).
+    logs), `load-server` (of the benchmark), `nut-upsd` and `nut-dummy-ups` (Network UPS Tools), `rtsp-server`
+    (gortsplib).
     """
     for name in names:
         try:
@@ -81,6 +82,8 @@ def find(name: str) -> Path:
         case "nut-upsd" | "nut-dummy-ups":
             # Debian keeps the drivers here, and in /usr/sbin a wrapper of upsd's that asks /etc/nut first.
             return _file(Path("/lib/nut") / name.removeprefix("nut-"), "scripts/peers installs nut-server")
+        case "rtsp-server":
+            return _file(cache() / "rtsp" / "server", "scripts/peers builds it")
         case "load-server":
             return _file(cache() / "open62541" / "load_server", "scripts/peers --bench builds it")
     raise ValueError(f"no peer is called {name}")

@@ -8,6 +8,7 @@ Nothing here names a person or quotes one: people are ids, and what they said is
 """
 
 import secrets
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ class Kind(Enum):
     APPROVAL = "approval"
     SWITCH = "switch"
     """Somebody stopped or armed the gateway, or a part of it."""
+    EMERGENCY = "emergency"
+    """Somebody on the spot declared one: what this person writes goes past rules and interlocks for a while."""
     RULE_CHANGE = "rule_change"
     MODEL_CHANGE = "model_change"
     CONFIG_CHANGE = "config_change"
@@ -186,6 +189,8 @@ class Entry(Part, frozen=True, kw_only=True):
     payloads: tuple[Payload, ...] = ()
     details: dict[str, str] = {}
     """What has no place of its own: names and texts."""
+    late: bool = False
+    """The log could not take it when it happened, and took it later; `time` is when it happened."""
 
     def __post_init__(self) -> None:
         if (self.phase is Phase.OUTCOME) != bool(self.refers_to):
@@ -207,12 +212,26 @@ def new_id(now: int) -> str:
 
 def encode(entry: Entry) -> bytes:
     """The canonical bytes. Raises `Rejected` for what the profile does not allow, or what is too large."""
-    document = msgspec.to_builtins(entry, str_keys=True)
-    _inspect(document, "entry", 0)
-    content = _ENCODER.encode(document)
+    content = _allowed(entry)
+    if content is None:
+        with suppress(TypeError):
+            _inspect(msgspec.to_builtins(entry, str_keys=True), "entry", 0)
+        raise Rejected(f"{entry.kind.value}: an entry with a value of another type than its field has")
     if len(content) > BYTES_MAX:
         raise Rejected(f"{entry.kind.value}: an entry of {len(content)} bytes; over {BYTES_MAX} belongs into the vault")
     return content
+
+
+def _allowed(entry: Entry) -> bytes | None:
+    """The bytes, if they read back as the entry; that is quicker to see than what is wrong with it."""
+    try:
+        content = _ENCODER.encode(entry)
+        same = _DECODER.decode(content) == entry
+    except (UnicodeEncodeError, TypeError, ValueError):  # msgspec's own errors among them
+        return None
+    named = all(map(str.isascii, entry.details))
+    counted = abs(entry.v) < _INTEGER_MAX and all(abs(payload.size) < _INTEGER_MAX for payload in entry.payloads)
+    return content if same and named and counted else None
 
 
 def decode(content: bytes) -> Entry:
@@ -220,7 +239,7 @@ def decode(content: bytes) -> Entry:
     entry = _DECODER.decode(content)
     if entry.v != FORMAT:
         raise ValueError(f"an entry of format {entry.v}; this plantgate reads {FORMAT}")
-    if _ENCODER.encode(msgspec.to_builtins(entry, str_keys=True)) != content:
+    if _ENCODER.encode(entry) != content:
         raise ValueError("an entry that is not in its canonical form")
     return entry
 

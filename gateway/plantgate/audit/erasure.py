@@ -64,7 +64,7 @@ async def erase(audit: AuditLog, vault: Vault, order: Order, *, clock: Clock) ->
         if order.subject not in vault:
             raise Rejected(f"{order.subject}: the vault holds nothing about it")
         intent = new_id(clock.now())
-        for entry in _announced(order, intent, found.indexes, clock):
+        for entry in _announced(order, intent, found, clock):
             await audit.append(entry)
     gone = await asyncio.to_thread(vault.erase, order.subject)
     await audit.append(_entry(order, new_id(clock.now()), Phase.OUTCOME, clock, refers_to=intent, result=Result.OK))
@@ -78,11 +78,14 @@ class _Found:
         self._subject = subject
         self._commitments = commitments
         self.indexes: list[int] = []
+        self.begin: int | None = None
+        """The first entry that is here: what is archived is not looked into."""
         self.begun: str | None = None
         """An erasure that has no outcome."""
 
     def take(self, index: int, content: bytes) -> None:
         """One entry."""
+        self.begin = index if self.begin is None else self.begin
         if b'"payloads":' not in content and b'"kind":"erasure"' not in content:
             return
         try:
@@ -98,13 +101,15 @@ class _Found:
             self.begun = None
 
 
-def _announced(order: Order, intent: str, indexes: Sequence[int], clock: Clock) -> Iterator[Entry]:
+def _announced(order: Order, intent: str, found: _Found, clock: Clock) -> Iterator[Entry]:
     """The intent; before it, where one entry cannot name them all, those that name the rest."""
-    *before, last = _lists(indexes)
+    *before, last = _lists(found.indexes)
     for entries in before:
         details = {"erasure": intent, "entries": entries}
         yield _entry(order, new_id(clock.now()), Phase.OBSERVED, clock, details=details)
     details = {"entries": last, "approved_by": order.approved_by}
+    if found.begin:
+        details["looked_from"] = str(found.begin)
     digest = f"sha256:{sha256(order.basis.encode()).hexdigest()}"
     why = Why(rule="erasure", digest=digest, cites=order.basis)
     entry = _entry(order, intent, Phase.INTENT, clock, details=details)

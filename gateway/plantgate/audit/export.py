@@ -10,7 +10,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Final
 
-from plantgate.audit.entry import decode
+from plantgate.audit.entry import FORMAT, Entry, Kind, Phase, Who, decode
 from plantgate.audit.note import Note
 from plantgate.audit.receipt import Receipt
 from plantgate.audit.tiles import Read, Tiles
@@ -68,6 +68,24 @@ def export(read: Read, report: Report, order: Order) -> Iterator[tuple[str, byte
         sums.append(f"{sha256(content).hexdigest()}  {path}\n")
         yield path, content
     yield "SHA256SUMS", "".join(sums).encode()
+
+
+def recorded(order: Order, sums: bytes, *, by: str, id_: str) -> Entry:
+    """That it was exported, for the log; `sums` is the export's SHA256SUMS."""
+    return Entry(
+        v=FORMAT,
+        id=id_,
+        kind=Kind.EXPORT,
+        phase=Phase.OBSERVED,
+        time=order.time,
+        who=Who(kind="person", id=by),
+        details={
+            "asked": order.asked,
+            "entries": str(len(order.indexes)),
+            "payloads": "disclosed" if order.disclose is not None else "kept back",
+            "sums": f"sha256:{sha256(sums).hexdigest()}",
+        },
+    )
 
 
 def _files(read: Read, report: Report, order: Order) -> Iterator[tuple[str, bytes]]:

@@ -5,6 +5,7 @@ Nothing here waits for a witness: one that is away is asked again, with whatever
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -20,12 +21,15 @@ from plantgate.sdk.backoff import Backoff
 from plantgate.sdk.clock import Clock, iso
 from plantgate.sdk.errors import Unavailable
 from plantgate.sdk.standing import Log
+from plantgate.store.writer import DiskFull
 
 PUBLISH_SECONDS: Final = 1.0
 """The longest that an entry waits to become public."""
 PUBLISH_ENTRIES: Final = WIDTH
 """So many that wait are published at once."""
 HEARTBEAT_SECONDS: Final = 60.0
+FULL_SECONDS: Final = 5.0
+"""Until a log that took nothing is asked again."""
 _GOODBYE_SECONDS: Final = 2.0
 """For witnesses that are there to sign what is published last."""
 _AGAIN: Final = Backoff(first_seconds=1.0, most_seconds=60.0)
@@ -50,14 +54,16 @@ async def keep_public(
     """Until asked to stop; what was appended by then is public on return, and signed by the witnesses that were quick.
 
     A heartbeat at the start and every minute, by `gateway`, names the checkpoint before it: so silence is told from
-    entries taken away. Raises `Inconsistent` and `JournalFailed`, after which the log must be opened again;
-    `Unavailable` where the disk refuses for now.
+    entries taken away. Before it, what stands in the reserve is taken into the log. A log that takes nothing since the
+    disk is full is told once, and once when it takes entries again; what it has is published meanwhile.
+    Raises `Inconsistent` and `JournalFailed`, after which the log must be opened again; `Unavailable` where nothing can
+    be published for now.
     """
     public = _Public()
     try:
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(_ask(witness, audit, public, stop, log)) for witness in witnesses]
-            await _publish(audit, public, stop, clock, gateway)
+            await _publish(audit, public, stop, _Heart(audit, clock, log, gateway))
             if asking:
                 _, late = await asyncio.wait(asking, timeout=_GOODBYE_SECONDS)
                 for task in late:
@@ -66,20 +72,46 @@ async def keep_public(
         raise several.exceptions[0] from None  # each is told apart by whoever opens the next session
 
 
-async def _publish(audit: AuditLog, public: "_Public", stop: Stop, clock: Clock, gateway: str) -> None:
+async def _publish(audit: AuditLog, public: "_Public", stop: Stop, heart: "_Heart") -> None:
     loop = asyncio.get_running_loop()
-    beat = loop.time()
     while not stop.is_set():
-        if loop.time() >= beat:
-            await audit.append(_heartbeat(audit.published, clock, gateway))
-            beat = loop.time() + HEARTBEAT_SECONDS
+        if loop.time() >= heart.due:
+            await heart.beat()
         done = audit.published.size if audit.published else 0
-        await stop.unless(lambda: _within(beat - loop.time(), audit.reached(done + 1)))  # noqa: B023  awaited here
+        await stop.unless(lambda: _within(heart.due - loop.time(), audit.reached(done + 1)))  # noqa: B023  awaited here
         if audit.size == done:
             continue
         await stop.unless(lambda: _within(PUBLISH_SECONDS, audit.reached(done + PUBLISH_ENTRIES)))  # noqa: B023
         await public.show(await _published(audit))
     await public.close()
+
+
+@dataclass(slots=True)
+class _Heart:
+    """Writes heartbeats, and before each what stands in the reserve."""
+
+    audit: AuditLog
+    clock: Clock
+    log: Log
+    gateway: str
+    due: float = 0.0
+    """When the next one is, by the loop's clock."""
+    full: bool = False
+
+    async def beat(self) -> None:
+        """Raises what `AuditLog.append` does, but for a full disk, which is told and tried again sooner."""
+        try:
+            late = await self.audit.backfill()
+            await self.audit.append(_heartbeat(self.audit.published, self.clock, self.gateway))
+        except DiskFull as error:
+            if not self.full:
+                self.log.error("the audit log takes nothing: what is automatic may not act", reason=str(error))
+            self.full = True
+        else:
+            if self.full or late:
+                self.log.info("the audit log takes entries again", late=late)
+            self.full = False
+        self.due = asyncio.get_running_loop().time() + (FULL_SECONDS if self.full else HEARTBEAT_SECONDS)
 
 
 async def _published(audit: AuditLog) -> Note | None:

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
+from msgspec.structs import replace
+
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.entry import Entry, encode
 from plantgate.audit.note import Note, Signer
@@ -19,13 +21,14 @@ from plantgate.audit.publish import Publisher
 from plantgate.audit.recover import KeyMissing as KeyMissing
 from plantgate.audit.recover import Keys, read_from, recover
 from plantgate.audit.recover import LogDamaged as LogDamaged
+from plantgate.audit.reserve import Reserve
 from plantgate.audit.tiles import ENTRY_BYTES_MAX, WIDTH, Tiles
 from plantgate.audit.tree import Frontier, Node, leaf_hash
 from plantgate.sdk.clock import Clock, SystemClock
 from plantgate.sdk.errors import Rejected
 from plantgate.store.disk import Disk, OsDisk
 from plantgate.store.journal import Journal
-from plantgate.store.writer import JournalLimits
+from plantgate.store.writer import DiskFull, JournalFailed, JournalLimits
 
 T = TypeVar("T")
 
@@ -54,20 +57,24 @@ class _Waiting(NamedTuple):
 class AuditLog:
     """Open it with `AuditLog.open`; close it, or use ``async with await AuditLog.open(…) as log``."""
 
-    def __init__(self, entries: Journal, signed: Journal, publisher: Publisher, frontier: Frontier) -> None:
+    def __init__(
+        self, entries: Journal, signed: Journal, publisher: Publisher, frontier: Frontier, reserve: Reserve
+    ) -> None:
         self._entries = entries
         self._signed = signed
         self._publisher = publisher
+        self._reserve = reserve
         self._frontier = frontier
         """Of what was acknowledged, hashed as it came."""
         self._waiting: deque[_Waiting] = deque()
         self._appending: asyncio.Task[None] | None = None
         """Ends when nothing waits any more."""
         self._publishing = asyncio.Lock()
+        self._backfilling = asyncio.Lock()
         self._grown = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-publish")
         self._walk = entries.walk()
-        self.recovered: tuple[str, ...] = (*entries.recovered, *signed.recovered)
+        self.recovered: tuple[str, ...] = (*entries.recovered, *signed.recovered, *reserve.recovered)
         """What opening met, a sentence each: writes cut off by a crash."""
 
     @classmethod
@@ -99,7 +106,8 @@ class AuditLog:
             keys = Keys()
             frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys)
             keys.must_be_among(signers)
-            return cls(entries, signed, publisher, frontier)
+            reserve = await asyncio.to_thread(Reserve.open, folder / "reserve", disk)
+            return cls(entries, signed, publisher, frontier, reserve)
         except BaseException:
             await entries.close()
             await signed.close()
@@ -138,6 +146,42 @@ class AuditLog:
             self._appending = asyncio.create_task(self._append_waiting())
         return await waiting.heard
 
+    async def append_in_emergency(self, entry: Entry) -> int | None:
+        """For what a person does by hand to avert harm, and nothing else: durable on return, also on a full disk.
+
+        The index; None where it stands in the reserve and goes into the log later, marked so (`backfill`).
+        Raises `Rejected`; `ReserveFull`, where even that is full.
+        """
+        content = encode(entry)
+        try:
+            return await self.append_bytes(content)
+        except (DiskFull, JournalFailed):
+            late = encode(replace(entry, late=True))
+            await self._blocking(partial(self._reserve.keep, late))
+            return None
+
+    @property
+    def waiting(self) -> int:
+        """Entries that stand in the reserve and not in the log."""
+        return len(self._reserve)
+
+    async def backfill(self) -> int:
+        """Take into the log what stands in the reserve, each once also across crashes; how many there were.
+
+        Raises what `append` does: what is not in the log yet stays in the reserve.
+        """
+        async with self._backfilling:
+            waiting = await self._blocking(self._reserve.waiting)
+            if not waiting:
+                return 0
+            there: set[bytes] = set()
+            await self.inspect(lambda _, content: there.add(content) if content in waiting else None)
+            for content in waiting:
+                if content not in there:  # a crash came before it was taken out of the reserve
+                    await self.append_bytes(content)
+            await self._blocking(partial(self._reserve.clear, waiting))
+            return len(waiting)
+
     async def reached(self, size: int) -> None:
         """Wait until so many entries are durable."""
         while self.size < size:
@@ -166,10 +210,13 @@ class AuditLog:
             return True
 
     def entries(self, index: int = 0) -> Iterator[bytes]:
-        """Every durable entry from there on, in order. Blocking: for a thread of the caller's own."""
+        """Every durable entry from there on, in order, without those in the archive.
+
+        Blocking: for a thread of the caller's own.
+        """
         walk = self._entries.walk()
         try:
-            for record in _read(walk, index):
+            for record in read_from(walk, max(index, self._entries.begin.sequence)):
                 yield record.payload
         finally:
             walk.close()
@@ -177,16 +224,14 @@ class AuditLog:
     async def inspect(self, take: Callable[[int, bytes], None]) -> None:
         """Give every durable entry that is kept here, with its index, as it is read back from the disk.
 
-        `take` runs in the log's own thread; publishing waits meanwhile. Raises `Corrupt`, `OSError`.
+        `take` runs in another thread. Raises `Corrupt`, `OSError`.
         """
 
         def all_of_them() -> None:
-            begin = self._entries.begin.sequence
-            for index, content in enumerate(self._stored(begin), begin):
+            for index, content in enumerate(self.entries(), self._entries.begin.sequence):
                 take(index, content)
 
-        async with self._publishing:
-            await self._blocking(all_of_them)
+        await asyncio.to_thread(all_of_them)
 
     def read(self, path: str) -> bytes:
         """A published file. Blocking; raises `OSError`."""
@@ -211,6 +256,7 @@ class AuditLog:
             await asyncio.wait([self._appending])
         async with self._publishing:
             await self._blocking(self._walk.close)
+            await self._blocking(self._reserve.close)
             self._thread.shutdown(wait=False)
             try:
                 await self._entries.close()

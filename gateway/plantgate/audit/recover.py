@@ -10,7 +10,7 @@ from typing import Final
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.note import BadNote, Note, Signer, Verifier
 from plantgate.audit.publish import Publisher
-from plantgate.audit.rotation import Rotation, statement_in
+from plantgate.audit.rotation import ROTATION_MARK, Rotation, statement_in
 from plantgate.audit.tiles import WIDTH, Tiles, Unreadable
 from plantgate.audit.tree import Frontier, leaf_hash
 from plantgate.sdk.errors import GatewayError
@@ -38,6 +38,8 @@ class Keys:
 
     def take(self, index: int, content: bytes) -> None:
         """One entry. Whether the root signed for it, whoever verifies will ask."""
+        if ROTATION_MARK not in content:
+            return
         with suppress(ValueError):
             statement = statement_in(content)
             if statement is not None:

@@ -24,7 +24,8 @@ from plantgate.sdk.clock import Clock, iso
 
 _MAGIC: Final = "plantgate key rotation v1"
 _STATEMENT: Final = "statement"
-_MARK: Final = b'"kind":"key_rotation"'
+ROTATION_MARK: Final = b'"kind":"key_rotation"'
+"""Only an entry with these bytes can be one."""
 _OVERLAP_MAX: Final = 10**15
 
 
@@ -83,7 +84,7 @@ def entry_of(statement: Note, *, by: str, clock: Clock) -> Entry:
 
 def statement_in(content: bytes) -> Note | None:
     """The statement in an entry; None in any other. Raises `BadNote`, `ValueError`."""
-    if _MARK not in content:
+    if ROTATION_MARK not in content:
         return None
     entry = decode(content)
     if entry.kind is not Kind.KEY_ROTATION:

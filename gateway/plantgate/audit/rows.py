@@ -37,21 +37,24 @@ class Rows:
 
     def extend(self, leaves: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
         """Add leaf hashes; gives each tile that became full: level, number, content. Read it to its end."""
-        for leaf in leaves:
-            self.size += 1
-            yield from self._add(0, leaf)
+        self.size += len(leaves)
+        yield from self._add(0, leaves)
 
-    def _add(self, level: int, hash_: bytes) -> Iterator[tuple[int, int, bytes]]:
+    def _add(self, level: int, hashes: Sequence[bytes]) -> Iterator[tuple[int, int, bytes]]:
         if level == len(self._rows):
             self._rows.append([])
             self._full.append(0)
-        row = self._rows[level]
-        row.append(hash_)
-        if len(row) == WIDTH:
-            yield level, self._full[level], b"".join(row)
-            self._full[level] += 1
-            self._rows[level] = []
-            yield from self._add(level + 1, top(row))
+        at = 0
+        while at < len(hashes):
+            row = self._rows[level]
+            end = at + WIDTH - len(row)
+            row.extend(hashes[at:end])
+            at = end
+            if len(row) == WIDTH:
+                yield level, self._full[level], b"".join(row)
+                self._full[level] += 1
+                self._rows[level] = []
+                yield from self._add(level + 1, (top(row),))
 
     def unfinished(self) -> Iterator[tuple[int, int, bytes]]:
         """The tiles that are not full: level, number, content."""

@@ -10,72 +10,19 @@ checkpoint seen earlier, and witnesses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum
 
 from plantgate.audit.checkpoint import Checkpoint
-from plantgate.audit.entry import MINIMUM, Kind, Phase, Result, decode
+from plantgate.audit.ledger import Ledger
 from plantgate.audit.note import BadNote, Note
 from plantgate.audit.policy import Policy, Signed
+from plantgate.audit.report import Answer as Answer
+from plantgate.audit.report import Report as Report
+from plantgate.audit.report import Verdict as Verdict
 from plantgate.audit.rotation import follow
 from plantgate.audit.rows import Rows, top
 from plantgate.audit.tiles import LEVEL_BITS, WIDTH, Read, Tiles, Unreadable, tile_path
 from plantgate.audit.tree import EMPTY, HASH_SIZE, leaf_hash
-
-_NAMED_MOST = 20
-
-
-class Verdict(Enum):
-    """An answer."""
-
-    YES = "yes"
-    NO = "no"
-    NOT_ASKED = "not asked"
-
-
-@dataclass(slots=True)
-class Answer:
-    """To one of the four questions."""
-
-    verdict: Verdict = Verdict.YES
-    said: list[str] = field(default_factory=list)
-    """What was found, a sentence each."""
-
-    def no(self, sentence: str) -> None:
-        """Found wanting."""
-        self.verdict = Verdict.NO
-        if len(self.said) < _NAMED_MOST:
-            self.said.append(sentence)
-
-
-@dataclass(slots=True)
-class Report:
-    """What can be said of a log."""
-
-    integrity: Answer = field(default_factory=Answer)
-    completeness: Answer = field(default_factory=Answer)
-    freshness: Answer = field(default_factory=Answer)
-    quorum: Answer = field(default_factory=Answer)
-    forked: bool = False
-    """The log is not the one that was seen earlier, grown."""
-    checkpoint: Checkpoint | None = None
-    entries: int = 0
-    """That were read."""
-    archived: int = 0
-    """Entries before this one are not here."""
-    open_intents: list[str] = field(default_factory=list)
-    policy: Policy | None = None
-    """As it was given, with the keys that its root has signed for in the log."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 fine, 2 something is missing, 3 tampered with, 4 forked or rolled back."""
-        if self.forked:
-            return 4
-        if self.integrity.verdict is Verdict.NO:
-            return 3
-        return 2 if Verdict.NO in (self.completeness.verdict, self.freshness.verdict, self.quorum.verdict) else 0
 
 
 def verify(
@@ -145,7 +92,7 @@ def _walk(read: Read, last: Checkpoint, earlier: dict[int, list[bytes]], report:
     tiles = Tiles(read, last.size)
     begin = tiles.kept_from()
     report.archived = begin = begin if begin < last.size else 0
-    rows, ledger = Rows(), _Ledger(report)
+    rows, ledger = Rows(), Ledger(report)
     for root in earlier.get(0, ()):
         _compare(0, EMPTY, root, report)
     try:
@@ -207,57 +154,17 @@ def _compare(size: int, found: bytes, root: bytes, report: Report) -> None:
 
 
 def _same_tile(tiles: Tiles, level: int, number: int, content: bytes, report: Report) -> None:
-    if tiles.tile(level, number) != content:
+    """Names the first entry that differs, so that a person knows where to look."""
+    published = tiles.tile(level, number)
+    if published != content:
         name = tile_path(level, number, len(content) // HASH_SIZE if len(content) < WIDTH * HASH_SIZE else WIDTH)
-        report.integrity.no(f"{name}: not the hashes of the entries")
-
-
-class _Ledger:
-    """Intents and their outcomes."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._open: dict[str, int] = {}
-        self._settled: set[str] = set()
-        self._index = report.archived
-        self._unknown = 0
-        self.newest = ""
-        self.minimum = 0
-        """Entries before this one were archived, as the log says."""
-
-    def take(self, content: bytes) -> None:
-        index, self._index = self._index, self._index + 1
-        answer = self._report.completeness
-        try:
-            entry = decode(content)
-        except ValueError as error:
-            answer.no(f"entry {index}: {error}")
-            return
-        self.newest = max(self.newest, entry.time)
-        if entry.kind is Kind.PRUNE and entry.phase is Phase.INTENT:
-            minimum = entry.details.get(MINIMUM, "")
-            self.minimum = max(self.minimum, int(minimum) if minimum.isdecimal() else 0)
-        if entry.phase is Phase.INTENT:
-            if entry.id in self._open or entry.id in self._settled:
-                answer.no(f"entry {index}: the intent {entry.id} stands here a second time")
-            self._open[entry.id] = index
-        elif entry.phase is Phase.OUTCOME:
-            if entry.refers_to not in self._open and entry.refers_to not in self._settled:
-                if self._report.archived:  # where its intent may be
-                    self._unknown += 1
-                else:
-                    answer.no(f"entry {index}: an outcome without an intent before it")
-            elif entry.result is not Result.UNKNOWN:
-                self._open.pop(entry.refers_to, None)
-                self._settled.add(entry.refers_to)
-
-    def close(self) -> None:
-        """There are no more."""
-        if self._unknown:
-            self._report.completeness.said.append(f"{self._unknown} outcomes answer intents in the archive, or none")
-        self._report.open_intents = list(self._open)
-        for id_, index in self._open.items():
-            self._report.completeness.no(f"entry {index}: the intent {id_} has no outcome")
+        at = next(
+            at for at in range(0, len(content), HASH_SIZE) if published[at:][:HASH_SIZE] != content[at:][:HASH_SIZE]
+        )
+        first = number * WIDTH + at // HASH_SIZE << LEVEL_BITS * level
+        last = first + (1 << LEVEL_BITS * level) - 1
+        where = f"entry {first}" if first == last else f"one of the entries {first} to {last}"
+        report.integrity.no(f"{name}: not the hashes of the entries; {where} is the first that differs")
 
 
 def _witnessed(signed: Signed, policy: Policy, report: Report) -> None:

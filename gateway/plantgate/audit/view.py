@@ -167,6 +167,7 @@ def _rows(record: Record) -> list[tuple[str, str]]:
     row("Outcome of", f"<code>{safe(entry.refers_to)}</code>" if entry.refers_to else "")
     row("Reverses", f"<code>{safe(entry.reverses)}</code>" if entry.reverses else "")
     row("Trace", f"<code>{safe(entry.trace)}</code>" if entry.trace else "")
+    row("Late", "recorded by hand in an emergency, when the log could take nothing" if entry.late else "")
     row("Note", safe(entry.note))
     for name, text in sorted(entry.details.items()):
         row(_words(name), safe(text))

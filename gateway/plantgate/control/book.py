@@ -23,6 +23,8 @@ LEASE_RULE: Final = "gateway.lease"
 """By which the gateway writes a fallback when a lease has ended."""
 REVERT_RULE: Final = "gateway.revert"
 """By which a person undoes a write."""
+EMERGENCY_RULE: Final = "gateway.emergency"
+"""By which a person writes who has declared an emergency."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
@@ -123,11 +125,14 @@ class Book:
 
 
 def _built_in(settings: ControlSettings) -> dict[str, RuleSettings]:
-    """The two rules that come with what the plant file says: both pass every guard that its own rules pass."""
+    """The rules that come with what the plant file says: the first two pass every guard that its own rules pass."""
     rules = {
         REVERT_RULE: RuleSettings(
             when="true", cites="the intent that it undoes", allows=tuple(settings.writes), proposers=(Proposer.PERSON,)
-        )
+        ),
+        EMERGENCY_RULE: RuleSettings(
+            when="true", cites="an emergency declared", allows=tuple(settings.writes), proposers=(Proposer.PERSON,)
+        ),
     }
     leased = tuple(tag for tag, writable in settings.writes.items() if writable.lease is not None)
     if leased:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-from plantgate.audit.entry import Entry, Result, Who
+from plantgate.audit.entry import Entry, Kind, Result, Who
 from plantgate.control.approvals import SECONDS, Approvals, Person, Question
 from plantgate.control.arming import Arming
-from plantgate.control.book import Book
+from plantgate.control.book import EMERGENCY_RULE, Book
 from plantgate.control.gate import Gate
 from plantgate.control.leases import Leases
 from plantgate.control.proposal import Answer, Proposal
@@ -57,6 +57,7 @@ class Desk:
             "approve": self._approve,
             "deny": self._deny,
             "stop": self._stop,
+            "emergency": self._emergency,
             "arm": self._arm,
             "write": self._write,
             "revert": self._revert,
@@ -117,6 +118,26 @@ class Desk:
     async def _arm(self, person: Person, asked: Asked) -> Told:
         sentence = await self._arming.arm(asked.get("name", "") or EVERYTHING, person, _reason(asked))
         return {"said": sentence}
+
+    async def _emergency(self, person: Person, asked: Asked) -> Told:
+        """Break-glass: for this person, for a quarter of an hour."""
+        self._may_propose(person)
+        who = Who(kind="person", id=person.id, authenticated_by="local socket")
+        if asked.get("over", "") == "yes":
+            note = {"emergency": "over"}
+            if not self._gate.emergencies.end(person.id):
+                raise Rejected(f"{person.id} has not declared an emergency")
+        else:
+            note = {"emergency": "declared"}
+        reason = _reason(asked)
+        self._log.error("an emergency", person=person.id, reason=reason, **note)
+        await self._record.observed(Kind.EMERGENCY, who, note=reason, details=note, emergency=True)
+        if note["emergency"] == "over":
+            return {"said": "the emergency is over: rules and interlocks hold again"}
+        seconds = self._gate.emergencies.declare(person.id)
+        return {
+            "said": f"for {seconds / 60:g} minutes you write past rules and interlocks with --rule {EMERGENCY_RULE}"
+        }
 
     async def _write(self, person: Person, asked: Asked) -> Told:
         self._may_propose(person)

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from plantgate.audit.entry import Approval, Check, Entry, Result
 from plantgate.control import guard
-from plantgate.control.book import Book, Limits, Rule
+from plantgate.control.book import EMERGENCY_RULE, Book, Limits, Rule
+from plantgate.control.emergency import Emergencies
 from plantgate.control.guard import Scene
 from plantgate.control.hand import Hand
 from plantgate.control.latest import Latest
@@ -59,6 +60,7 @@ class Gate:
         self.done: Callable[[Limits], None] = lambda limits: None
         """Told of every write that was read back."""
         self.book, self.hands, self.latest, self.switches, self.steady = book, hands, latest, switches, steady
+        self.emergencies = Emergencies()
         self.pace = Pace()
         self.answers: Counter[Standing] = Counter()
         """How proposals ended, by this process."""
@@ -147,18 +149,29 @@ class Gate:
             return await self._deny(proposal, limits, rule, checks, _standing_of(checks))
         value = guard.setpoint(scene)
         try:
-            intent = await self._record.intent(proposal, limits, rule, checks, before, value, approvals)
-        except GatewayError as error:
+            intent = await self._record.intent(
+                proposal, limits, rule, checks, before, value, approvals, emergency=scene.emergency
+            )
+        except (GatewayError, OSError) as error:
             self._log.error("nothing is written to machines: the audit log takes no entry", reason=str(error))
             return Answer(standing=Standing.DENIED, reason=f"the audit log takes no entry: {error}", checks=checks)
-        answer = await self._write(hand, proposal.deadline, limits, intent, before, value)
+        answer = await self._write(hand, proposal.deadline, limits, intent, before, value, emergency=scene.emergency)
         return Answer(standing=answer.standing, reason=answer.reason, entry=intent.id, checks=checks, seen=answer.seen)
 
     async def _write(
-        self, hand: Hand, deadline: Deadline, limits: Limits, intent: Entry, before: Sample, value: Setpoint
+        self,
+        hand: Hand,
+        deadline: Deadline,
+        limits: Limits,
+        intent: Entry,
+        before: Sample,
+        value: Setpoint,
+        *,
+        emergency: bool,
     ) -> Answer:
         """The intent is durable: write, once, and put on record what came of it."""
-        if stopped := self._stopped(limits):
+        stopped = self._stopped(limits)
+        if stopped and not emergency:
             return await self._ended(intent, Standing.DENIED, Result.DENIED, stopped)
         if deadline.passed():
             return await self._ended(intent, Standing.LATE, Result.LATE, "the deadline passed before anything was sent")
@@ -212,8 +225,8 @@ class Gate:
         limits: Limits | None = None,
     ) -> Answer:
         try:
-            await self._record.outcome(intent, result, reason, seen, limits)
-        except GatewayError as error:
+            await self._record.outcome(intent, result, reason, seen, limits, emergency=_in_emergency(intent))
+        except (GatewayError, OSError) as error:
             # The record says that it was about to happen, and not that it did: after the next start it is asked for.
             self.hold(intent)
             self._log.error("an outcome could not be put on record", entry=intent.id, reason=str(error))
@@ -259,8 +272,12 @@ class Gate:
             held=f"it is not known yet what became of {next(iter(held))}" if held else "",
             agreed=len({approval.by for approval in approvals}),
             clock=self.steady.objection(),
+            emergency=self._is_emergency(proposal),
             now=asyncio.get_running_loop().time(),
         )
+
+    def _is_emergency(self, proposal: Proposal) -> bool:
+        return proposal.rule == EMERGENCY_RULE and self.emergencies.is_open(proposal.who)
 
     def _stopped(self, limits: Limits) -> str:
         connection = limits.settings.connection
@@ -279,6 +296,10 @@ def _that_count(agreed: Agreed | None, limits: Limits, rule: Rule | None) -> tup
         return ()
     same = agreed.limits_digest == limits.text.digest and agreed.rule_digest == rule.text.digest
     return agreed.approvals if same else ()
+
+
+def _in_emergency(intent: Entry) -> bool:
+    return intent.why is not None and intent.why.rule == EMERGENCY_RULE
 
 
 def _standing_of(checks: tuple[Check, ...]) -> Standing:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from plantgate.audit.entry import Check
-from plantgate.control.book import LEASE_RULE, Limits, Rule
+from plantgate.control.book import EMERGENCY_RULE, LEASE_RULE, Limits, Rule
+from plantgate.control.emergency import STAYS
 from plantgate.control.latest import Latest
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Proposal
@@ -39,6 +40,8 @@ class Scene:
     """Why its connection is held: something written to it is not known to have happened."""
     agreed: int
     """How many people have agreed to exactly this."""
+    emergency: bool
+    """Whether this person has declared one, and writes by the rule for it."""
     clock: str
     """Why the gateway's clock cannot be trusted; empty while it can."""
     now: float
@@ -54,6 +57,8 @@ Guard: TypeAlias = Callable[[Scene], str]
 
 def first_round(scene: Scene) -> tuple[Check, ...]:
     """What can be said before the machine is asked."""
+    if scene.emergency:
+        return tuple(_check(name, guard(scene)) for name, guard in _FIRST if name in STAYS)
     checks = [_check(name, guard(scene)) for name, guard in _FIRST]
     checks += [
         _check(f"interlock {name}", clause.objection(scene.latest, {}))
@@ -63,8 +68,11 @@ def first_round(scene: Scene) -> tuple[Check, ...]:
 
 
 def people_needed(limits: Limits, rule: Rule | None) -> int:
-    """How many people must agree to a write of this tag. To a fallback nobody: it was agreed to with the limits."""
-    if rule is not None and rule.id == LEASE_RULE:
+    """How many people must agree to a write of this tag.
+
+    To a fallback nobody, since it was agreed to with the limits; in an emergency nobody either.
+    """
+    if rule is not None and rule.id in (LEASE_RULE, EMERGENCY_RULE):
         return 0
     return PEOPLE_NEEDED[limits.settings.write_class]
 
@@ -180,6 +188,8 @@ def _rule(scene: Scene) -> str:
     rule, proposal = scene.rule, scene.proposal
     if rule is None:
         return f"there is no rule {proposal.rule[:64]!r}"
+    if rule.id == EMERGENCY_RULE and not scene.emergency:
+        return f"{proposal.who.id[:64]} has not declared an emergency"
     if proposal.tag not in rule.settings.allows:
         return f"{rule.id} does not allow {proposal.tag}"
     if proposal.who.kind not in {proposer.value for proposer in rule.settings.proposers}:
@@ -260,6 +270,9 @@ def _against(scene: Scene, before: Sample) -> Iterator[tuple[str, str]]:
     if (expected := scene.proposal.expected) is not None:
         unchanged = same(expected, has, scene.limits)
         yield "unchanged", "" if unchanged else f"the machine has {written(has)}, not {written(expected)}"
+    if scene.emergency:
+        yield "deadline", _deadline(scene)
+        return
     moved = distance(value, has)
     if settings.step_max is not None:
         fine = moved <= settings.step_max

@@ -35,6 +35,10 @@ class Ledger(Protocol):
         """Durable on return. Raises `GatewayError` where it is not."""
         ...
 
+    async def append_in_emergency(self, entry: Entry) -> int | None:
+        """Durable on return, also where the disk is full. Raises `GatewayError`, `OSError` where it is not."""
+        ...
+
 
 class Record:
     """Writes entries about writes, in the gateway's own name."""
@@ -59,6 +63,8 @@ class Record:
         before: Sample,
         value: Setpoint,
         approvals: tuple[Approval, ...],
+        *,
+        emergency: bool = False,
     ) -> Entry:
         """What is about to be written; durable on return, and only then may it be."""
         entry = self._of(
@@ -72,11 +78,17 @@ class Record:
             after=_quantity(written(value), limits),
             approvals=approvals,
         )
-        await self._ledger.append(entry)
-        return entry
+        return await self._put(entry, emergency)
 
     async def outcome(
-        self, intent: Entry, result: Result, note: str = "", seen: Sample | None = None, limits: Limits | None = None
+        self,
+        intent: Entry,
+        result: Result,
+        note: str = "",
+        seen: Sample | None = None,
+        limits: Limits | None = None,
+        *,
+        emergency: bool = False,
     ) -> Entry:
         """How it ended; after `Result.UNKNOWN` another outcome of the same intent says what came of it."""
         entry = Entry(
@@ -93,8 +105,7 @@ class Record:
             trace=intent.trace,
             note=_plain(note, _NOTE_MAX),
         )
-        await self._ledger.append(entry)
-        return entry
+        return await self._put(entry, emergency)
 
     async def observed(
         self,
@@ -106,6 +117,7 @@ class Record:
         details: Mapping[str, str] | None = None,
         approvals: tuple[Approval, ...] = (),
         result: Result | None = None,
+        emergency: bool = False,
     ) -> Entry:
         """Something that simply happened."""
         entry = Entry(
@@ -121,7 +133,14 @@ class Record:
             details=dict(details or {}),
             approvals=approvals,
         )
-        await self._ledger.append(entry)
+        return await self._put(entry, emergency)
+
+    async def _put(self, entry: Entry, emergency: bool) -> Entry:
+        """Only what a person does in an emergency may stand in the room that is kept for it."""
+        if emergency:
+            await self._ledger.append_in_emergency(entry)
+        else:
+            await self._ledger.append(entry)
         return entry
 
     def _of(

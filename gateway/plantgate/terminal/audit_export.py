@@ -1,12 +1,16 @@
 """`plantgate audit export`: a part of a log, to hand over to whoever wants to check it."""
 
 import argparse
+import asyncio
+import os
 import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from plantgate.audit.export import Order, export
+from plantgate.audit.entry import new_id
+from plantgate.audit.export import Order, export, recorded
+from plantgate.audit.log import AuditLog
 from plantgate.audit.policy import Policy
 from plantgate.audit.search import search
 from plantgate.audit.vault import VaultReader
@@ -19,6 +23,7 @@ from plantgate.terminal.audit_folder import (
     log_argument,
     policy_argument,
     reading,
+    signer_at,
     tiles_of,
     vault_arguments,
 )
@@ -32,6 +37,13 @@ def export_arguments(verb: argparse.ArgumentParser) -> None:
     policy_argument(verb)
     filter_arguments(verb)
     vault_arguments(verb, required=False)
+    verb.add_argument(
+        "--record", type=Path, metavar="LOG", help="the log's own folder: log there that this was exported"
+    )
+    verb.add_argument(
+        "--key", type=Path, action="append", default=[], metavar="FILE", help="for --record: the log's private key"
+    )
+    verb.add_argument("--by", metavar="ID", help="for --record: id of whoever does it")
 
 
 def run_export(chosen: argparse.Namespace) -> int:
@@ -39,6 +51,8 @@ def run_export(chosen: argparse.Namespace) -> int:
     out: Path = chosen.out
     if out.exists():
         raise CannotJudge(f"{out}: is there already; nothing is written over it")
+    if chosen.record is not None and not (chosen.key and chosen.by):
+        raise CannotJudge("--record asks for --key and --by too: it is an entry of the log")
     if (chosen.vault is None) != (chosen.wrapping is None):
         raise CannotJudge("--vault and --wrapping go together: the vault, and the folder with its wrapping key")
     policy, read = Policy.load(chosen.policy), reading(chosen)
@@ -56,18 +70,32 @@ def run_export(chosen: argparse.Namespace) -> int:
         iso(SystemClock().now() // 10**9 * 10**9) or "",
         VaultReader(chosen.vault, chosen.wrapping).disclose if chosen.vault is not None else None,
     )
-    _write(out, export(read, report, order))
+    sums = _write(out, export(read, report, order))
+    if chosen.record is not None:
+        asyncio.run(_record(chosen, order, sums))
     print(f"{out}: {len(matching):,} of {tiles.size:,} entries, with proofs; open index.html, run python3 -I verify.py")
     return FINE
 
 
-def _write(out: Path, files: Iterable[tuple[str, bytes]]) -> None:
+async def _record(chosen: argparse.Namespace, order: Order, sums: bytes) -> None:
+    signers = [signer_at(path) for path in chosen.key]
+    async with await AuditLog.open(chosen.record, signers[0].verifier.name, signers) as audit:
+        await audit.append(recorded(order, sums, by=chosen.by, id_=new_id(SystemClock().now())))
+        await audit.publish()
+
+
+def _write(out: Path, files: Iterable[tuple[str, bytes]]) -> bytes:
+    """For its owner only, since payloads may be in it. Gives the last of the files: the sums of all others."""
+    content = b""
     if out.suffix == ".zip":
-        with zipfile.ZipFile(out, "x", zipfile.ZIP_DEFLATED) as archive:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path, content in files:
                 archive.writestr(f"{out.stem}/{path}", content)
-        return
+        return content
+    out.mkdir(mode=0o700, parents=True)
     for path, content in files:
         place = out / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
+    return content

@@ -107,9 +107,12 @@ def show(chosen: argparse.Namespace) -> int:
     index, tiles = entry_asked_for(chosen)
     content = tiles.entry(index)
     if chosen.json:
-        print(content.decode())
+        print(_as_text(content))
         return FINE
-    entry = decode(content)
+    try:
+        entry = decode(content)
+    except ValueError as error:
+        raise CannotJudge(f"entry {index} is none: {error}; --json shows its bytes") from None
     print(
         f"entry {index} of {tiles.size:,} (as published; `plantgate audit verify` says whether it is what was signed)"
     )
@@ -147,7 +150,7 @@ def _lines(entries: Iterable[tuple[int, bytes]], *, json: bool) -> int:
     rows = []
     for index, content in entries:
         if json:
-            print(content.decode())
+            print(_as_text(content))
             continue
         try:
             rows.append([str(index), *line_of(decode(content))])
@@ -156,6 +159,11 @@ def _lines(entries: Iterable[tuple[int, bytes]], *, json: bool) -> int:
     if not json:
         print(table(("ENTRY", "TIME", "WHAT", "WHO", "TARGET", "VALUE OR RESULT"), rows, right=frozenset({"ENTRY"})))
     return FINE
+
+
+def _as_text(content: bytes) -> str:
+    """An entry is; other bytes that somebody appended need not be."""
+    return content.decode(errors="backslashreplace")
 
 
 def line_of(entry: Entry) -> list[str]:

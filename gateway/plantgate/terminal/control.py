@@ -31,6 +31,9 @@ def control_arguments(parser: argparse.ArgumentParser) -> None:
     _verb(verbs, "status", "what is stopped, what is held, what waits, and who you are", _status)
     stop = _verb(verbs, "stop", "stop all writes to machines, now and over restarts", _done)
     arm = _verb(verbs, "arm", "let the gateway write again; takes two people unless the plant file says one", _done)
+    emergency = _verb(verbs, "emergency", "break the glass: write past rules and interlocks, for 15 minutes", _done)
+    emergency.add_argument("--over", action="store_const", const="yes", default="", help="it is over before that")
+    _reason(emergency)
     for verb in (stop, arm):
         verb.add_argument("name", nargs="?", default="", help="a connection or a cell; everything if not given")
         _reason(verb)
@@ -39,6 +42,7 @@ def control_arguments(parser: argparse.ArgumentParser) -> None:
     write.add_argument("value", help="as the tag's type is written: 20.5, 3, true, text")
     write.add_argument("unit", nargs="?", default="", help="unit of the value, where the tag has one")
     write.add_argument("--rule", required=True, help="id of the rule that allows it")
+    write.add_argument("--within", dest="seconds", metavar="SECONDS", help="refuse what would be later; 10 at most")
     write.add_argument("--expected", default="", metavar="VALUE", help="refuse if the machine has another value")
     renew = _verb(verbs, "renew", "a setpoint under a lease stands for its whole time again", _done)
     renew.add_argument("tag")
@@ -92,7 +96,9 @@ def run(chosen: argparse.Namespace) -> int:
     return tell(told)
 
 
-_ASKED: Final = frozenset({"name", "reason", "tag", "value", "unit", "rule", "expected", "entry", "happened", "digest"})
+_ASKED: Final = frozenset(
+    {"name", "reason", "tag", "value", "unit", "rule", "seconds", "expected", "entry", "happened", "digest", "over"}
+)
 
 
 def _verb(

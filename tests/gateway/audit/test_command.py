@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from plantgate.audit.cosign import Cosigner
+from plantgate.audit.entry import encode
+from plantgate.audit.log import AuditLog
 from plantgate.audit.note import Note, Signer, Verifier
 from plantgate.audit.tiles import Tiles, folder
 from plantgate.cli import main
-from tests.gateway.audit.given import LOG, WITNESS, intent
+from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent
 from tests.gateway.audit.test_verify import pairs, published
 
 
@@ -101,6 +103,29 @@ def test_what_cannot_be_judged_is_said_in_a_sentence(
     key = str(place.parent.parent / "key")
     assert main(["audit", *(each.format(place=place, key=key) for each in arguments)]) == code
     assert message in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_entry_stop_no_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def fill() -> None:
+        async with await AuditLog.open(tmp_path, ORIGIN, [LOG]) as audit:
+            for content in (b"", b"\xff\x1b[2J", b'{"v":1}', b"[" * 5000, encode(intent(0))):
+                await audit.append_bytes(content)
+            await audit.publish()
+
+    asyncio.run(fill())
+    (tmp_path / "key").write_text(str(LOG.verifier))
+    log, key = str(tmp_path / "public"), str(tmp_path / "key")
+    for number in range(4):
+        assert main(["audit", "show", log, str(number)]) == 5
+        assert f"entry {number} is none" in capsys.readouterr().err
+        assert main(["audit", "show", log, str(number), "--json"]) == 0
+    assert main(["audit", "tail", log]) == 0
+    assert "\x1b" not in capsys.readouterr().out.splitlines()[-5]
+    assert main(["audit", "tail", log, "--json"]) == 0
+    assert main(["audit", "search", log, "--text", "offset_x"]) == 0
+    assert main(["audit", "export", log, str(tmp_path / "out"), "--policy", key]) == 0
+    assert main(["audit", "verify", log, "--policy", key]) == 2
+    assert main(["audit", "prove", log, "1", "--out", str(tmp_path / "1.tlog-proof")]) == 0
 
 
 # ---- keys, and a witness of its own ----

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from plantgate.audit.entry import BYTES_MAX, Entry, Phase, Result, decode, encode, new_id
+from plantgate.audit.entry import BYTES_MAX, Check, Entry, Payload, Phase, Result, Why, decode, encode, new_id
 from plantgate.sdk import Rejected
 from tests.gateway.audit.given import BEGAN, intent, outcome
 
@@ -50,6 +50,27 @@ def test_texts_of_any_kind_come_back_as_they_were() -> None:
 def test_what_the_profile_does_not_allow_is_refused(details: dict[str, Any], message: str) -> None:
     with pytest.raises(Rejected, match=message):
         encode(msgspec.structs.replace(intent(0), details=details))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"trace": 7}, "of another type than its field has"),
+        ({"trace": 0.5}, "entry.trace: a float"),
+        ({"note": None}, "of another type"),
+        ({"payloads": (Payload(name="x", commitment="c", size=2**53),)}, "beyond what every reader can hold"),
+        ({"payloads": (Payload(name="x", commitment="c", size=float("nan")),)}, "a float"),  # type: ignore[arg-type]
+        ({"why": Why(rule="r", digest="d", checks=(Check(guard="g", passed=1),))}, "of another type"),  # type: ignore[arg-type]
+        ({"approvals": [1]}, "of another type"),
+        ({"details": {"x": b"bytes"}}, "of another type"),
+        ({"details": {1: "x"}}, "of another type"),
+        ({"after": object()}, "of another type"),
+    ],
+    ids=str,
+)
+def test_what_would_not_read_back_is_refused(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(Rejected, match=message):
+        encode(msgspec.structs.replace(intent(0), **changed))
 
 
 def test_what_is_too_large_belongs_into_the_vault() -> None:

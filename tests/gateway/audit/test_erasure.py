@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from plantgate.audit import archive as archiving
 from plantgate.audit.entry import Entry, Kind, Phase, decode
 from plantgate.audit.erasure import Order, _lists, erase
 from plantgate.audit.log import AuditLog
@@ -183,6 +184,29 @@ def test_a_subject_of_very_many_entries_is_erased_and_all_are_named() -> None:
         first, _, last = piece.partition("-")
         numbers |= set(range(int(first), int(last or first) + 1))
     assert numbers == {at for at, entry in enumerate(entries) if entry.payloads}
+
+
+def test_what_is_archived_is_not_looked_into_and_the_entry_says_so() -> None:
+    disk = SimulatedDisk()
+
+    async def main() -> None:
+        with Vault.open(FOLDER, WRAPPING, disk=disk) as vault:
+            async with await opened(disk) as audit:
+                for _ in range(100):
+                    await filled(audit, vault)
+                await audit.publish()
+                order = archiving.Order(Path("/old"), 2048, "SOP-12", "u:7", "u:8")
+                await archiving.archive(audit, order, clock=WallClock(), disk=disk, volume=256)
+                done = await erase(audit, vault, ORDER, clock=WallClock())
+                assert done.payloads == 400
+                await audit.publish()
+
+    simulate(main)
+    entries = [decode(content) for _, content in Tiles(reading(disk), 2404).kept()]
+    erasure = next(entry for entry in entries if entry.kind is Kind.ERASURE)
+    looked_from = int(erasure.details["looked_from"])
+    assert 0 < looked_from <= 2048
+    assert int(erasure.details["entries"].split(",")[0]) >= looked_from
 
 
 # ---- at the terminal ----

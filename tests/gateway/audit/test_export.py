@@ -15,9 +15,10 @@ import pytest
 
 from plantgate.audit import bare_verifier
 from plantgate.audit.bare_verifier import ed25519
-from plantgate.audit.entry import Approval, Entry, Payload, Reckoning, Result
+from plantgate.audit.entry import Approval, Entry, Kind, Payload, Reckoning, Result, decode
 from plantgate.audit.log import AuditLog
 from plantgate.audit.note import Note
+from plantgate.audit.tiles import Tiles, folder
 from plantgate.audit.vault import Vault
 from plantgate.cli import main
 from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent, outcome
@@ -95,6 +96,7 @@ def bare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_an_export_is_checked_with_python_alone(place: Path, tmp_path: Path) -> None:
     out = exported(place, tmp_path / "out", *disclosed(place), "--since", "2025-10-09T08:55:00")
+    assert out.stat().st_mode & 0o777 == 0o700
     said = bare(out / "verify.py")
     assert said.returncode == 0, said
     assert said.stdout == (
@@ -110,6 +112,7 @@ def test_an_export_is_checked_with_python_alone(place: Path, tmp_path: Path) -> 
 
 def test_an_export_in_one_file_is_the_same(place: Path, tmp_path: Path) -> None:
     out = exported(place, tmp_path / "part.zip", "--result", "denied")
+    assert out.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(out) as archive:
         archive.extractall(tmp_path)
     said = bare(tmp_path / "part" / "verify.py")
@@ -197,6 +200,24 @@ def test_its_ed25519_agrees_with_the_library_and_refuses_what_is_not_canonical()
     assert not ed25519(LOG.verifier.key, message, signature[:32] + scalar.to_bytes(32, "little"))
     assert not ed25519(LOG.verifier.key, message, signature[:63])
     assert not ed25519(b"\xff" * 32, message, signature)
+
+
+def test_an_export_is_recorded_in_the_log_it_came_from(place: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(place / "log", tmp_path / "log")
+    (tmp_path / "log.key").write_text(LOG.private())
+    command = ["audit", "export", str(own / "public"), str(tmp_path / "out"), "--policy", str(place / "policy")]
+    command += ["--result", "denied", "--record", str(own)]
+    assert main(command) == 5
+    assert main([*command, "--key", str(tmp_path / "log.key"), "--by", "u:7"]) == 0
+    entry = decode(Tiles(folder(own / "public"), 262).entry(261))
+    sums = hashlib.sha256((tmp_path / "out" / "SHA256SUMS").read_bytes()).hexdigest()
+    assert (entry.kind, entry.who.id) == (Kind.EXPORT, "u:7")
+    assert entry.details == {
+        "asked": "result denied",
+        "entries": "26",
+        "payloads": "kept back",
+        "sums": f"sha256:{sums}",
+    }
 
 
 # ---- the page ----

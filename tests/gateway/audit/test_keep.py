@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from plantgate.audit import keep
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.cosign import Cosigner, WitnessDisagrees
 from plantgate.audit.entry import Kind, decode
@@ -121,7 +122,12 @@ def test_a_tile_full_of_entries_is_not_made_to_wait_a_second() -> None:
     kept(story)
 
 
-def test_nothing_is_signed_where_there_is_no_news() -> None:
+@pytest.mark.parametrize("mutation", ["none", "beats all the time"])
+def test_nothing_is_written_where_there_is_no_news(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The property, and proof that it can fail."""
+    if mutation != "none":
+        monkeypatch.setattr(keep, "HEARTBEAT_SECONDS", 1.0)
+
     async def story(audit: AuditLog) -> None:
         await asyncio.sleep(30)
         first = disk.calls
@@ -129,7 +135,11 @@ def test_nothing_is_signed_where_there_is_no_news() -> None:
         assert disk.calls == first, "an idle log wrote something"
 
     disk = SimulatedDisk()
-    kept(story, disk=disk)
+    if mutation == "none":
+        kept(story, disk=disk)
+    else:
+        with pytest.raises(BaseExceptionGroup):
+            kept(story, disk=disk)
 
 
 def test_a_witness_that_is_there_has_signed_what_is_public_also_at_the_end() -> None:
@@ -156,7 +166,21 @@ def test_two_witnesses_are_both_below_the_checkpoint() -> None:
     assert names == [ORIGIN, WITNESS.verifier.name, "witness.example/w2"]
 
 
-def test_a_witness_that_goes_and_returns_is_told_once_each_and_delays_nothing() -> None:
+@pytest.mark.parametrize("mutation", ["none", "publishing waits for the witness"])
+def test_a_witness_that_goes_and_returns_is_told_once_each_and_delays_nothing(
+    mutation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The property, and proof that it can fail."""
+    if mutation != "none":
+        publish = AuditLog.publish
+
+        async def waiting(self: AuditLog) -> Note | None:
+            note = await publish(self)
+            if note is not None:
+                await slow.cosign(note, self.node(0))
+            return note
+
+        monkeypatch.setattr(AuditLog, "publish", waiting)
     witness, slow = FarWitness(), FarWitness(seconds=3600.0, name="w2")
 
     async def story(audit: AuditLog) -> None:
@@ -172,6 +196,10 @@ def test_a_witness_that_goes_and_returns_is_told_once_each_and_delays_nothing() 
         witness.away = False
         await asyncio.sleep(65)
 
+    if mutation != "none":
+        with pytest.raises(BaseExceptionGroup):
+            kept(story, witness, slow)
+        return
     disk, log = kept(story, witness, slow)
     assert events(log) == ["witness away, going on without it", "witness signs again"]
     assert POLICY.judge(Note.parse(reading(disk)("checkpoint"))).quorum

@@ -1,6 +1,7 @@
 """The log across crashes and power cuts: what was acknowledged is in it, and what was signed stays its past."""
 
 import asyncio
+import errno
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from plantgate.sdk import GatewayError
 from plantgate.store.disk import SECTOR, Disk, Open
 from plantgate.store.recovery import JournalDamaged
 from plantgate.store.writer import JournalLimits
-from plantgate.testing.disk import PowerCut, SimulatedDisk, SimulatedFile
+from plantgate.testing.disk import Call, PowerCut, SimulatedDisk, SimulatedFile
 from plantgate.testing.simloop import simulate
 from tests.gateway.audit.given import LOG, ORIGIN, POLICY, intent, outcome
 
@@ -167,6 +168,48 @@ def test_power_cuts_and_kills_anywhere_lose_nothing_acknowledged_and_fork_nothin
     else:
         with pytest.raises((AssertionError, GatewayError, Unreadable, JournalDamaged)):
             every()
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=lambda number: errno.errorcode[number])
+@pytest.mark.parametrize("call", ["pwrite", "datasync", "rename", "sync_directory", "open", "allocate", "unlink"])
+def test_a_disk_that_refuses_any_single_call_costs_nothing_that_was_acknowledged(call: Call, error: int) -> None:
+    def run(after: int) -> bool:
+        disk = SimulatedDisk(seed=after)
+        told: dict[int, bytes] = {}
+        public: list[bytes] = []
+
+        async def life(count: int) -> None:
+            async with await opened(disk) as log:
+                for number in range(count):
+                    content = encode(intent(1000 * after + len(told) + number))
+                    with suppress(GatewayError):
+                        told[await log.append_bytes(content)] = content
+                    if number % 4 == 3:
+                        with suppress(GatewayError, OSError):
+                            note = await log.publish()
+                            public.extend([bytes(note)] if note is not None else [])
+
+        disk.fail(call, error, after=after)
+        with suppress(GatewayError, OSError):
+            simulate(lambda: life(12), seed=after)
+        refused = not any(fault.times for fault in disk._faults)
+        disk._faults.clear()
+        disk = disk.power_cut(after)
+
+        async def end() -> int:
+            async with await opened(disk) as log:
+                await log.append(intent(7))
+                await log.publish()
+                return log.size
+
+        size = simulate(end, seed=after)
+        report = verify(reading(disk), POLICY, seen=[Note.parse(each) for each in public])
+        assert report.integrity.verdict is Verdict.YES, report.integrity.said
+        assert told.items() <= dict(enumerate(Tiles(reading(disk), size))).items(), "acknowledged and lost"
+        return refused
+
+    counts = [after for after in range(0, 60, 3) if run(after)]
+    assert counts, "the disk never refused"
 
 
 def test_an_older_copy_of_the_disk_is_refused(tmp_path: Path) -> None:

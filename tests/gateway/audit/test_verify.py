@@ -2,20 +2,33 @@
 
 import asyncio
 import dataclasses
+import random
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from plantgate.audit.checkpoint import Checkpoint
-from plantgate.audit.entry import Entry, Result, encode
+from plantgate.audit.entry import FORMAT, Entry, Kind, Phase, Result, Who, encode
 from plantgate.audit.log import AuditLog
 from plantgate.audit.note import BadNote, Note, Signer
 from plantgate.audit.policy import Policy
 from plantgate.audit.receipt import Receipt
-from plantgate.audit.tiles import Tiles, Unreadable, bundle_path, folder, number_path, tile_path, unpack_bundle, widths
-from plantgate.audit.tree import NotProven, inclusion_proof
+from plantgate.audit.tiles import (
+    Tiles,
+    Unreadable,
+    bundle_path,
+    folder,
+    number_path,
+    pack_bundle,
+    tile_path,
+    unpack_bundle,
+    widths,
+)
+from plantgate.audit.tree import NotProven, inclusion_proof, leaf_hash
 from plantgate.audit.verify import Report, Verdict, verify
+from plantgate.sdk import iso
 from tests.gateway.audit.given import BEGAN, LOG, ORIGIN, POLICY, SECOND, WITNESS, intent, outcome
 
 WITNESSED = Policy.parse(f"log {LOG.verifier}\nwitness w1 {WITNESS.verifier}\nquorum w1\n")
@@ -91,6 +104,28 @@ def test_no_flipped_bit_in_any_file_goes_unnoticed(tmp_path: Path) -> None:
             assert report.integrity.verdict is Verdict.NO or path == "checkpoint"
             flips += 1
     assert flips > 8_000
+
+
+def test_the_first_entry_that_was_changed_is_named(tmp_path: Path) -> None:
+    """Also where whoever changed it made the tiles below the root anew."""
+    content = files(published(tmp_path, pairs(350)))
+    luck = random.Random(9)
+    for _ in range(200):
+        index = luck.randrange(700)
+        name, width = ("002.p/188", 188) if index > 511 else (f"{index // 256:03d}", 256)
+        entries = unpack_bundle(content[f"tile/entries/{name}"], width)
+        entries[index % 256] = entries[index % 256].replace(b"line3", b"line4").replace(b"box-1", b"box-2")
+        changed = {**content, f"tile/entries/{name}": pack_bundle(entries)}
+        said = verify(reading(changed), POLICY).integrity.said
+        assert said[0].endswith(f"; entry {index} is the first that differs"), said
+        changed[f"tile/0/{name}"] = b"".join(map(leaf_hash, entries))
+        said = verify(reading(changed), POLICY).integrity.said
+        if index > 511:
+            assert said == ["the 700 entries do not lead to the root that was signed"]
+        else:
+            first = index // 256 * 256
+            where = f"one of the entries {first} to {first + 255} is the first that differs"
+            assert said[0] == f"tile/1/000.p/2: not the hashes of the entries; {where}"
 
 
 def test_no_cut_or_missing_file_goes_unnoticed(tmp_path: Path) -> None:
@@ -172,6 +207,32 @@ def test_bytes_that_are_no_entry_are_named_and_harm_nothing_else(tmp_path: Path)
     assert report.integrity.verdict is Verdict.YES
     assert report.completeness.said[0].startswith("entry 0: ")
     assert report.completeness.said[1] == "entry 1: an entry that is not in its canonical form"
+
+
+def test_silences_and_a_clock_that_went_back_are_told_and_are_no_fault(tmp_path: Path) -> None:
+    def beat(second: int) -> Entry:
+        return Entry(
+            v=FORMAT,
+            id=f"beat-{second}",
+            kind=Kind.HEARTBEAT,
+            phase=Phase.OBSERVED,
+            time=iso(BEGAN + second * SECOND) or "",
+            who=Who(kind="gateway", id="box-1"),
+        )
+
+    beats = [0, 60, 120, 4000, 4060, 4250, 4200, 4260]
+    strange = ("", "yesterday", "2025-10-09T09:00:00")
+    entries = [beat(second) for second in beats]
+    entries += [msgspec.structs.replace(beat(1), time=time, id=f"strange-{time}") for time in strange]
+    report = verify(folder(published(tmp_path, entries)), POLICY)
+    assert report.exit_code == 0
+    silence, back = report.completeness.said
+    assert silence.startswith(
+        "no heartbeat for more than 180 s, 2 times, the longest from 2025-10-09T08:55:20Z to 2025"
+    )
+    assert back == "the gateway's clock went back between heartbeats, 1 times"
+    assert report.freshness.said == ["the newest entry is of 2025-10-09T10:04:20Z"]
+    assert verify(folder(published(tmp_path / "regular", [beat(0), beat(60)])), POLICY).completeness.said == []
 
 
 # ---- receipts ----

@@ -219,6 +219,21 @@ def test_a_proposal_that_cannot_wait_is_refused_where_people_have_to_agree() -> 
     run(main)
 
 
+def test_a_write_is_refused_after_the_seconds_that_its_person_gives_it() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            write = {"tag": OVEN, "value": "50.0", "unit": "degC", "rule": "R-2"}
+            async with here.acting.gate.hands["plc"].busy:
+                told = await here.ask(ANNA, "write", **write, seconds="0.3")
+            assert (told["standing"], here.oven.written) == ("late", [])
+            assert (await here.ask(ANNA, "write", **write, seconds="0.3"))["standing"] == "done"
+            for seconds in ("0", "-1", "10.5", "nan", "inf", "soon"):
+                with pytest.raises(Rejected, match="above 0, at most 10"):
+                    await here.ask(ANNA, "write", **write, seconds=seconds)
+
+    run(main)
+
+
 def test_a_new_gateway_writes_nothing_until_an_operator_and_an_engineer_have_armed_it() -> None:
     async def main() -> None:
         disk = SimulatedDisk()

@@ -8,6 +8,7 @@ import { writeTypes } from "./structures.js";
 
 const {
     coerceStatusCode,
+    DataType,
     MessageSecurityMode,
     nodesets,
     OPCUACertificateManager,
@@ -25,10 +26,22 @@ function certificateFrom(file) {
     return pem ? Buffer.from(pem[1], "base64") : text;
 }
 
+/** What a Write request asks for, one entry a node. */
+function written(request) {
+    return request.nodesToWrite.map(({ nodeId, attributeId, value }) => ({
+        audit: request.requestHeader.auditEntryId,
+        node: nodeId.toString(),
+        attribute: attributeId,
+        type: DataType[value.value?.dataType],
+        timed: Boolean(value.sourceTimestamp || value.serverTimestamp),
+    }));
+}
+
 export class Gate {
     constructor(options) {
         this.options = options;
         this.refusals = new Map(); // service name -> {status, times}
+        this.writes = []; // every Write request, in order
     }
 
     get stack() {
@@ -107,6 +120,7 @@ export class Gate {
             if (longest && request.schema.name === "CreateSessionRequest") {
                 request.requestedSessionTimeout = Math.min(request.requestedSessionTimeout || longest, longest);
             }
+            if (request.schema.name === "WriteRequest") this.writes.push(...written(request));
         });
         this.#watchForRefusals();
         await this.server.initialize();
@@ -181,6 +195,7 @@ export class Gate {
             "Republish",
             "Publish",
             "Read",
+            "Write",
             "Browse",
             "HistoryRead",
         ]) {

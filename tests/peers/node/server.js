@@ -37,6 +37,7 @@ const commands = {
     refuse: (command) => gate.refuse(command),
     trust: (command) => gate.trust(command.certificate),
     counts: () => gate.counts(),
+    writes: () => ({ writes: gate.writes }),
     close_sessions: (command) => gate.closeSessions(command.delete_subscriptions),
     stop: () => stop(0),
 };

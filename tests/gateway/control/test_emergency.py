@@ -1,0 +1,111 @@
+"""Break-glass: for a person, for a while, past what can be passed and no further, and always on record."""
+
+import asyncio
+
+import pytest
+
+from plantgate.audit.entry import Kind, Phase, Who
+from plantgate.control.proposal import Standing
+from plantgate.control.switches import Thrown
+from plantgate.sdk import Rejected
+from plantgate.testing.clock import WallClock
+from plantgate.testing.disk import SimulatedDisk
+from tests.gateway.control.given import ANNA, BERT, DORA, MODEL, OVEN, SAFETY, plant, run, settings
+
+RULE = "gateway.emergency"
+WRITE = {"tag": OVEN, "unit": "degC", "rule": RULE}
+
+
+def test_who_has_declared_an_emergency_writes_past_people_interlocks_switches_steps_and_clock() -> None:
+    async def main() -> None:
+        async with plant(written=settings(oven={"class": "W3"})) as here:
+            here.door(closed=False)
+            here.acting.gate.switches.throw("everything", Thrown("p-x", "smoke", ""))
+            WallClock().step(-86400)
+            assert "has not declared an emergency" in (await here.ask(ANNA, "write", value="79.0", **WRITE))["reason"]
+            assert "15 minutes" in (await here.ask(ANNA, "emergency", reason="fire"))["said"]
+            told = await here.ask(ANNA, "write", value="79.0", **WRITE)
+            assert (told["standing"], here.oven.values[OVEN]) == ("done", 79.0), told
+            declared = next(entry for entry in here.entries() if entry.kind is Kind.EMERGENCY)
+            assert (declared.who.id, declared.note) == ("p-anna", "fire")
+            intent = next(entry for entry in here.entries() if entry.phase is Phase.INTENT)
+            assert intent.why is not None
+            assert intent.why.rule == RULE
+            assert any("an emergency" in line for line in here.news.lines)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("value", "tag", "unit", "saw"),
+    [
+        ("80.1", OVEN, "degC", "range: "),
+        ("nan", OVEN, "degC", "type: "),
+        ("50.0", OVEN, "degF", "unit: "),
+        ("50.05", OVEN, "degC", "resolution: "),
+        ("true", SAFETY, "", "class: class W4"),
+    ],
+)
+def test_what_an_emergency_does_not_pass(value: str, tag: str, unit: str, saw: str) -> None:
+    async def main() -> None:
+        async with plant() as here:
+            await here.ask(ANNA, "emergency", reason="fire")
+            told = await here.ask(ANNA, "write", tag=tag, value=value, unit=unit, rule=RULE)
+            assert (told["standing"], here.oven.written) == ("denied", [])
+            assert saw in told["reason"]
+
+    run(main)
+
+
+def test_it_is_for_that_person_for_that_time_and_that_rule_alone() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            with pytest.raises(Rejected, match="neither operator nor engineer"):
+                await here.ask(DORA, "emergency", reason="fire")
+            with pytest.raises(Rejected, match="say why"):
+                await here.ask(ANNA, "emergency")
+            await here.ask(ANNA, "emergency", reason="fire")
+            assert "has not declared" in (await here.ask(BERT, "write", value="50.0", **WRITE))["reason"]
+            assert (await here.propose(rule=RULE, who=MODEL)).standing is Standing.DENIED
+            assert (await here.propose(rule=RULE, who=Who(kind="system", id="p-anna"))).standing is Standing.DENIED
+            here.door(closed=False)
+            other = await here.ask(ANNA, "write", value="50.0", tag=OVEN, unit="degC", rule="R-2")
+            assert "interlock door" in other["reason"]
+            await asyncio.sleep(901)
+            assert "has not declared" in (await here.ask(ANNA, "write", value="50.0", **WRITE))["reason"]
+            await here.ask(ANNA, "emergency", reason="fire again")
+            await here.ask(ANNA, "emergency", reason="it is out", over="yes")
+            assert "has not declared" in (await here.ask(ANNA, "write", value="50.0", **WRITE))["reason"]
+            assert not here.oven.written
+
+    run(main)
+
+
+def test_it_does_not_survive_a_restart() -> None:
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk) as here:
+            await here.ask(ANNA, "emergency", reason="fire")
+        async with plant(disk) as here:
+            assert "has not declared" in (await here.ask(ANNA, "write", value="50.0", **WRITE))["reason"]
+
+    run(main)
+
+
+def test_on_a_full_disk_people_still_act_and_the_record_of_it_is_taken_in_later() -> None:
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk) as here:
+            disk.fail("allocate", 28, times=100_000)
+            disk.fail("pwrite", 28, times=100_000, suffix=".seg")
+            disk.fail("datasync", 28, times=100_000, suffix=".seg")
+            for _ in range(3):
+                automatic = await here.propose(50.0)
+                if automatic.standing is Standing.DENIED:
+                    break
+            written = len(here.oven.written)
+            await here.ask(ANNA, "emergency", reason="fire")
+            told = await here.ask(ANNA, "write", value="60.0", **WRITE)
+            assert (told["standing"], len(here.oven.written)) == ("done", written + 1), told
+
+    run(main)
