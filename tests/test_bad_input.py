@@ -27,3 +27,11 @@ def test_every_test_named_in_the_table_exists() -> None:
             assert f"def {test}(" in source, f"{file} has no {test}"
             named += 1
     assert named > 30
+
+
+def test_every_test_named_against_a_threat_exists() -> None:
+    text = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")
+    named = re.findall(r"(tests/[\w./]+\.py)::(\w+)", text)
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
+    assert {int(number) for number in re.findall(r"ATK-(\d+)", text)} == {*range(1, 11), 17, 19, 20}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pwd
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 from tests.peers.modbus_slave import ModbusSlave, modbus_slave
 from tests.peers.mosquitto import free_port
@@ -72,6 +74,24 @@ class House:
         )
         printed, _ = await child.communicate()
         return child.returncode or 0, printed.decode()
+
+    async def outputs(self) -> list[bytes]:
+        """All that the gateway says and writes, but for its key."""
+        port = re.search(r"listen: (\S+) ", (self.folder / "plant.yaml").read_text(encoding="utf-8"))
+        assert port is not None
+        found = [path.read_bytes() for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".key"]
+        async with ClientSession() as client:
+            for name in ("status", "metrics", "plan", "looks"):
+                async with client.get(f"http://{port[1]}/{name}") as answer:
+                    found.append(await answer.read())
+        return found
+
+    def holds_no_secret(self, outputs: list[bytes]) -> None:
+        """The canary is the log's private key."""
+        secret = (self.folder / "audit.key").read_bytes().strip().split(b"+", 4)[4]
+        assert len(secret) > 40
+        assert len(outputs) > 8
+        assert not [content for content in outputs if secret in content]
 
     @asynccontextmanager
     async def gateway(self) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -135,6 +155,7 @@ def test_a_person_arms_writes_undoes_stops_and_the_record_tells_it_all(tmp_path:
             assert "plc is stopped by p-1: smoke" in (await here.type(*write))[1]
             assert (await here.slave.count(1)).written == 2
             await asyncio.sleep(1.5)
+            here.holds_no_secret(await here.outputs())
             said = (await here.type("explain", "audit/public", entry))[1]
             assert "the person p-1 wanted 50.0 degC written to oven/setpoint (plc)" in said
             assert "The rule was R-1, which stands on shift book" in said

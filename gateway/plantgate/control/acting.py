@@ -1,7 +1,7 @@
 """All that acts on machines, put together: what the runtime keeps running, and what people and loops ask."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Set
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -10,7 +10,7 @@ from plantgate.audit.entry import Entry, Kind, decode
 from plantgate.audit.log import AuditLog
 from plantgate.control.approvals import Approvals
 from plantgate.control.arming import Arming
-from plantgate.control.book import Book
+from plantgate.control.book import BUILT_IN, Book
 from plantgate.control.desk import Desk
 from plantgate.control.gate import Gate
 from plantgate.control.hand import Hand
@@ -21,7 +21,7 @@ from plantgate.control.reconcile import reconcile
 from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
 from plantgate.control.steady import Steady
-from plantgate.control.switches import Switches
+from plantgate.control.switches import Switches, Thrown
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Clock, Log, iso
 from plantgate.store.disk import Disk
@@ -67,7 +67,7 @@ class Acting:
         approvals = Approvals(gate, record, clock)
         arming = Arming(switches, steady, record, clock, people=settings.people_to_arm)
         find = partial(_find, log)
-        stoppable = {*hands, *(cell for connection in hands for cell in cells(connection))}
+        stoppable = {*book.limits, *hands, *(cell for connection in hands for cell in cells(connection))}
         desk = Desk(gate, leases, approvals, arming, record, stoppable=stoppable, find=find, log=news)
         acting = cls(gate, leases, approvals, desk, record, news)
         await acting._take_up(past, book)
@@ -86,10 +86,25 @@ class Acting:
         for tag in past.standing:
             if tag in book.limits and book.limits[tag].settings.lease is not None:
                 self.leases.expire(tag)
-        for text in book.texts():
-            if text.digest not in past.texts:
-                content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
-                await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
+        new = [text for text in book.texts() if text.digest not in past.texts]
+        if past.texts:  # on the first start everything is stopped anyway
+            self._stop_what_changed({text.digest for text in new}, book)
+        for text in new:
+            content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
+            await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
+
+    def _stop_what_changed(self, changed: Set[str], book: Book) -> None:
+        """Whoever can change the plant file is one person; what it allows now counts once people have armed it."""
+        tags = {limits.tag for limits in book.limits.values() if limits.text.digest in changed}
+        tags.update(
+            tag
+            for rule in book.rules.values()
+            if rule.text.digest in changed and rule.id not in BUILT_IN
+            for tag in rule.settings.allows
+        )
+        for tag in sorted(tags):
+            self._log.warning("limits or rules of a tag have changed; it is stopped until people arm it", tag=tag)
+            self.gate.switches.throw(tag, Thrown("gateway", "its limits or rules have changed", self.record.now()))
 
 
 async def _find(log: AuditLog, name: str) -> Entry | None:

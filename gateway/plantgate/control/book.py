@@ -25,6 +25,7 @@ REVERT_RULE: Final = "gateway.revert"
 """By which a person undoes a write."""
 EMERGENCY_RULE: Final = "gateway.emergency"
 """By which a person writes who has declared an emergency."""
+BUILT_IN: Final = frozenset({LEASE_RULE, REVERT_RULE, EMERGENCY_RULE})
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 

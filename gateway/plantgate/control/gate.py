@@ -281,7 +281,7 @@ class Gate:
 
     def _stopped(self, limits: Limits) -> str:
         connection = limits.settings.connection
-        return self.switches.objection((connection, *self._cells(connection)))
+        return self.switches.objection((limits.tag, connection, *self._cells(connection)))
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         acting = asyncio.create_task(work)

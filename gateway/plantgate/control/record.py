@@ -96,7 +96,7 @@ class Record:
             id=new_id(self._clock.now()),
             kind=intent.kind,
             phase=Phase.OUTCOME,
-            time=self._now(),
+            time=self.now(),
             who=GATEWAY,
             target=intent.target,
             after=None if seen is None or limits is None else _sampled(seen, limits),
@@ -125,7 +125,7 @@ class Record:
             id=new_id(self._clock.now()),
             kind=kind,
             phase=Phase.OBSERVED,
-            time=self._now(),
+            time=self.now(),
             who=who,
             target=target,
             result=result,
@@ -164,7 +164,7 @@ class Record:
             id=new_id(self._clock.now()),
             kind=kind,
             phase=phase,
-            time=self._now(),
+            time=self.now(),
             who=proposal.who,
             target=Target(connection=limits.settings.connection if limits else "", address=_plain(proposal.tag)),
             before=before,
@@ -184,7 +184,8 @@ class Record:
             details={"limits": limits.text.digest} if limits else {},
         )
 
-    def _now(self) -> str:
+    def now(self) -> str:
+        """RFC 3339."""
         return iso(self._clock.now()) or ""
 
 

@@ -260,7 +260,7 @@ def test_stopping_takes_one_word_and_survives_restarts() -> None:
     async def main() -> None:
         disk = SimulatedDisk()
         async with plant(disk) as here:
-            with pytest.raises(Rejected, match="cannot be stopped by itself; there are everything, hall2, plc"):
+            with pytest.raises(Rejected, match="cannot be stopped by itself; there are belt/speed, everything, hall2"):
                 await here.ask(DORA, "stop", name="plx", reason="smoke")
             await here.ask(DORA, "stop", name="hall2", reason="smoke")
             assert (await here.propose()).standing is Standing.DENIED
@@ -308,5 +308,36 @@ def test_a_person_undoes_a_write_if_the_machine_still_has_it() -> None:
                 await here.ask(ANNA, "revert", entry=here.entries()[0].id)
             with pytest.raises(Rejected, match="has no entry"):
                 await here.ask(ANNA, "revert", entry="nonsense")
+
+    run(main)
+
+
+def test_wider_limits_are_of_no_use_until_an_operator_and_an_engineer_have_armed_the_tag() -> None:
+    """Whoever may change the plant file, and write, would otherwise need nobody (ATK-05)."""
+
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk) as here:
+            assert (await here.propose(50.0)).standing is Standing.DONE
+        async with plant(disk) as here:
+            await asyncio.sleep(1)
+            here.door()
+            assert (await here.propose(51.0)).standing is Standing.DONE, "what did not change is not stopped"
+        wider = settings(oven={"range": [0, 500], "step_max": 400, "change_max_per_minute": 900})
+        async with plant(disk, wider) as here:
+            await asyncio.sleep(1)
+            here.door()
+            assert (
+                "oven/setpoint is stopped by gateway: its limits or rules have changed"
+                in (await here.propose(300.0)).reason
+            )
+            changes = [entry for entry in here.entries() if entry.kind is Kind.RULE_CHANGE]
+            assert '"range":[0.0,500.0]' in changes[-1].details["text"]
+            with pytest.raises(Rejected, match="neither operator nor engineer"):
+                await here.ask(DORA, "arm", name=OVEN, reason="go")
+            await here.ask(ANNA, "arm", name=OVEN, reason="go")
+            assert (await here.propose(300.0)).standing is Standing.DENIED
+            await here.ask(BERT, "arm", name=OVEN, reason="go")
+            assert (await here.propose(300.0)).standing is Standing.DONE
 
     run(main)
