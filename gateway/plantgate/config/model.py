@@ -233,6 +233,8 @@ class AuditSettings(Settings):
     """Name of the log for good, for example `gateway.example/plant1/line3`; also the name of its key."""
     key: Path
     """File with the log's private key; `plantgate audit keys` makes it. Only the gateway may read it."""
+    more_keys: tuple[Path, ...] = ()
+    """Keys that sign beside it: the old one while verifiers learn of a new one (`plantgate audit rotate`)."""
     folder: Path = Path("audit")
     """Where the log lives; its folder `public` is what is copied and checked. A relative path starts at the plant
     file. It must be a local disk that keeps its word on fsync."""

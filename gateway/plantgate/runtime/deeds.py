@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 from plantgate import __version__
@@ -62,9 +63,12 @@ class Deeds:
 
         Raises `GatewayError`, `OSError`, `ValueError`: nothing is written then.
         """
-        signer = _signer(settings)
+        signers = [
+            _signer(settings.key, settings.origin),
+            *(_signer(key, settings.origin) for key in settings.more_keys),
+        ]
         disk = disk or OsDisk()
-        log = await AuditLog.open(settings.folder, settings.origin, [signer], disk=disk, clock=clock)
+        log = await AuditLog.open(settings.folder, settings.origin, signers, disk=disk, clock=clock)
         try:
             for sentence in log.recovered:
                 news.warning("audit log recovered", found=sentence)
@@ -198,14 +202,13 @@ class Deeds:
         return () if cell is None else (cell,)
 
 
-def _signer(settings: AuditSettings) -> Signer:
+def _signer(key: Path, origin: str) -> Signer:
     try:
-        signer = Signer.parse(settings.key.read_text(encoding="ascii").strip())
+        signer = Signer.parse(key.read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError, BadNote) as error:
         raise Rejected(
-            f"the audit log's key {settings.key} cannot be used: {error}; "
-            f"`plantgate audit keys {settings.origin} --out {settings.key}` makes one"
+            f"the audit log's key {key} cannot be used: {error}; `plantgate audit keys {origin} --out {key}` makes one"
         ) from error
-    if signer.verifier.name != settings.origin:
-        raise Rejected(f"{settings.key} is the key of {signer.verifier.name}, and the log is {settings.origin}")
+    if signer.verifier.name != origin:
+        raise Rejected(f"{key} is the key of {signer.verifier.name}, and the log is {origin}")
     return signer
