@@ -13,7 +13,7 @@ from plantgate.control.hand import Hand
 from plantgate.control.leases import Leases
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.record import Ledger
-from plantgate.sdk import Command, Deadline, OutcomeUnknown, Setpoint, Unavailable
+from plantgate.sdk import Command, Deadline, GatewayError, OutcomeUnknown, Setpoint
 from plantgate.testing.simloop import simulate
 from tests.journeys.acting import Acted, Gateway, Quiet, Witnessing, act
 from tests.journeys.machine import Machine
@@ -74,7 +74,7 @@ def test_a_fallback_past_the_guards_would_be_found() -> None:
             command = Command(f"fallback by {LEASE_RULE}", limits.tag, value, Deadline.after(5))
             try:
                 await self._acting.gate.hands["plc"].write(command, 1.0)
-            except (OutcomeUnknown, Unavailable) as error:
+            except GatewayError as error:
                 return Answer(standing=Standing.FAILED, reason=str(error))
             return Answer(standing=Standing.DONE, seen=value)
 

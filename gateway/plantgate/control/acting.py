@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Set
+from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +15,7 @@ from plantgate.control.arming import Arming
 from plantgate.control.book import BUILT_IN, Book
 from plantgate.control.desk import Desk
 from plantgate.control.gate import Gate
+from plantgate.control.guard import distance
 from plantgate.control.hand import Hand
 from plantgate.control.latest import Latest
 from plantgate.control.leases import Leases
@@ -22,6 +25,7 @@ from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
 from plantgate.control.steady import Steady
 from plantgate.control.switches import Switches, Thrown
+from plantgate.control.typed import read_back
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Clock, Log, iso
 from plantgate.store.disk import Disk
@@ -33,9 +37,11 @@ _TEXT_MAX = 12_000
 class Acting:
     """Made by `begin`, which asks the log what is open. Nothing is written before what is open is settled."""
 
-    def __init__(self, gate: Gate, leases: Leases, approvals: Approvals, desk: Desk, record: Record, log: Log) -> None:
+    def __init__(
+        self, gate: Gate, leases: Leases, approvals: Approvals, desk: Desk, record: Record, clock: Clock, log: Log
+    ) -> None:
         self.gate, self.leases, self.approvals, self.desk = gate, leases, approvals, desk
-        self.record, self._log = record, log
+        self.record, self._clock, self._log = record, clock, log
 
     @classmethod
     async def begin(
@@ -69,7 +75,7 @@ class Acting:
         find = partial(_find, log)
         stoppable = {*book.limits, *hands, *(cell for connection in hands for cell in cells(connection))}
         desk = Desk(gate, leases, approvals, arming, record, stoppable=stoppable, find=find, log=news)
-        acting = cls(gate, leases, approvals, desk, record, news)
+        acting = cls(gate, leases, approvals, desk, record, clock, news)
         await acting._take_up(past, book)
         return acting
 
@@ -83,6 +89,8 @@ class Acting:
         for intent in past.open.values():
             self._log.warning("a write is on record, and not what became of it; the machine is asked", entry=intent.id)
             self.gate.hold(intent)
+        for intent in past.recent:
+            self._keep_pace(intent, book)
         for tag in past.standing:
             if tag in book.limits and book.limits[tag].settings.lease is not None:
                 self.leases.expire(tag)
@@ -92,6 +100,18 @@ class Acting:
         for text in new:
             content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
             await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
+
+    def _keep_pace(self, intent: Entry, book: Book) -> None:
+        """A restart is no way to write more often, or further, than the limits allow."""
+        limits = book.limits.get(intent.target.address) if intent.target is not None else None
+        if limits is None or intent.after is None:
+            return
+        ago = (self._clock.now() - datetime.fromisoformat(intent.time).timestamp() * 1e9) / 1e9
+        with suppress(ValueError):  # the tag had another type then
+            after = read_back(intent.after.value, limits.settings.data_type)
+            before = after if intent.before is None else read_back(intent.before.value, limits.settings.data_type)
+            at = asyncio.get_running_loop().time() - max(0.0, ago)
+            self.gate.pace.note(limits.tag, at, distance(after, before))
 
     def _stop_what_changed(self, changed: Set[str], book: Book) -> None:
         """Whoever can change the plant file is one person; what it allows now counts once people have armed it."""

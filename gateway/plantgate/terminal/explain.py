@@ -111,7 +111,7 @@ def _why(told: Story) -> Iterator[str]:
     cites = f", which stands on {why.cites}" if why.cites else ""
     yield f"The rule was {why.rule or 'none'}{cites}{f': {_condition(told.rule)}' if told.rule else ''}."
     refused = [check for check in why.checks if not check.passed]
-    passed = [check.guard for check in why.checks if check.passed]
+    passed = list(dict.fromkeys(check.guard for check in why.checks if check.passed))  # some are asked twice
     if passed:
         yield f"{len(passed)} guards agreed: {', '.join(passed)}."
     for check in refused:

@@ -11,6 +11,7 @@ from plantgate.control.switches import Thrown
 from plantgate.sdk import Deadline
 from plantgate.sdk.quality import BAD, UNCERTAIN
 from plantgate.testing.clock import WallClock
+from plantgate.testing.disk import SimulatedDisk
 from tests.gateway.control.given import ADVICE, OVEN, SAFETY, SPEED, Oven, plant, run, settings
 
 PERSON = Who(kind="person", id="p-anna")
@@ -244,5 +245,26 @@ def test_hostile_text_in_a_proposal_becomes_a_record_and_no_trouble() -> None:
                 answer = await here.propose("\ud800" * 50_000, tag=tag, rule="\udfff" * 5000, unit="\ud800")
                 assert answer.standing is Standing.DENIED
                 assert answer.entry
+
+    run(main)
+
+
+def test_a_restart_is_no_way_to_write_more_often_or_further() -> None:
+    async def main() -> None:
+        disk, oven = SimulatedDisk(), Oven()
+        async with plant(disk, oven=oven) as here:
+            for value in (60.0, 40.0, 60.0):
+                await asyncio.sleep(1.1)
+                here.door()
+                assert (await here.propose(value)).standing is Standing.DONE
+        async with plant(disk.restart(), oven=oven) as here:
+            await asyncio.sleep(0.1)
+            assert "interval: " in (await here.propose(60.0)).reason
+            await asyncio.sleep(1.1)
+            here.door()
+            assert "rate: 80 within a minute" in (await here.propose(40.0)).reason
+            await asyncio.sleep(60)
+            here.door()
+            assert (await here.propose(40.0)).standing is Standing.DONE
 
     run(main)
