@@ -38,7 +38,7 @@ BOX_UNIT = 16
 """Pixels to the network's unit of length."""
 OFF = 6
 """Pixels by which a spot is moved at most."""
-DRAWN = 3
+DRAWN = 2
 """Boards with drawn defects for each real one."""
 DEFECTS_DRAWN = 12
 NEAR = 8
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ of DeepPCB pairs")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "detector.onnx")
     parser.add_argument("--hold-out", nargs="*", default=list(HELD_OUT), help="groups that are not looked at")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=5)
     chosen = parser.parse_args()
     chance = np.random.default_rng(chosen.seed)

@@ -1,6 +1,6 @@
 """Finds the six defects of a bare board by its template: places that differ, and a small network that names them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -23,6 +23,8 @@ SHADE: Final = 128
 CONFIDENCE_MIN: Final = 0.5
 OVERLAP_MAX: Final = 0.3
 """Boxes that share more than this (intersection over union) are one defect, found from two places."""
+TOUCH_MIN: Final = 0.02
+"""Boxes of one class that share more than this, but not so much, are pieces of one long defect."""
 PLACES_MAX: Final = 128
 """On a board that is this template's, 57 were the most seen in 250."""
 SIDE_MIN, SIDE_MAX = 64, 4096
@@ -107,24 +109,35 @@ def look(board: Grey, template: Grey) -> Seen:
 def decide(
     seen: Seen, shares: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], confidence_min: float
 ) -> list[Defect]:
-    """Name the sure ones, and keep one of those that are the same defect."""
+    """Name the sure ones, keep one of those that are the same defect, and join what are pieces of a long one."""
     kinds = shares[:, :-1].argmax(axis=1).tolist()
     sure = shares[:, :-1].max(axis=1).tolist()
-    around = np.concatenate([seen.places, seen.places], axis=1) + boxes
-    framed = np.clip(around, 0, [seen.width, seen.height, seen.width, seen.height]).tolist()
+    placed = np.concatenate([seen.places, seen.places], axis=1) + boxes
+    framed = np.clip(placed, 0, [seen.width, seen.height, seen.width, seen.height]).tolist()
     kept: list[Defect] = []
     for at in np.argsort(-np.array(sure), kind="stable").tolist():
         # Said this way round, a share that is not a number is refused.
         if not sure[at] >= confidence_min:
             continue
-        x1, y1, x2, y2 = framed[at]
-        defect = Defect(CLASSES[kinds[at]], sure[at], (x1, y1, x2, y2))
-        if all(overlap(defect.box, other.box) <= OVERLAP_MAX for other in kept):
-            kept.append(defect)
+        left, top, right, bottom = framed[at]
+        one = Defect(CLASSES[kinds[at]], sure[at], (left, top, right, bottom))
+        shared = [overlap(one.box, other.box) for other in kept]
+        if any(share > OVERLAP_MAX for share in shared):
+            continue
+        part_of = next((n for n, share in enumerate(shared) if share > TOUCH_MIN and kept[n].kind == one.kind), None)
+        if part_of is None:
+            kept.append(one)
+        else:
+            kept[part_of] = replace(kept[part_of], box=around(kept[part_of].box, one.box))
     return kept
 
 
 Box: TypeAlias = tuple[float, float, float, float]
+
+
+def around(one: Box, other: Box) -> Box:
+    """The box that holds both."""
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
 def overlap(one: Box, other: Box) -> float:
