@@ -3,18 +3,20 @@
 import asyncio
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from plantgate.sdk import Connector, Sample
+from plantgate.sdk import Connector, Sample, Setpoint
 from plantgate.sdk.quality import GOOD
-from plantgate.testing.contract import LiveSourceContract, lent
+from plantgate.testing.contract import ActuatorContract, LiveSourceContract, lent
 from plantgate_connectors.modbus import Modbus, ModbusSettings
-from tests.connectors.modbus.twin import Twin, twin
+from tests.connectors.modbus.twin import Question, Twin, twin
 
 HOST = "plc"
 _SERVER_FAILURE = 4
+_ILLEGAL_ADDRESS = 2
 
 
 class TestModbusTcp(LiveSourceContract[Twin]):
@@ -74,3 +76,69 @@ class TestModbusWithoutTransactionIds(TestModbusTcp):
     """A device that is not trusted to repeat the transaction id."""
 
     written: ClassVar[dict[str, Any]] = {"transaction_id": "ignored"}
+
+
+class TestModbusTcpWrites(ActuatorContract[Twin]):
+    """Two numbers of four registers each, in a unit that counts what is written."""
+
+    host = HOST
+    written_settings: ClassVar[dict[str, Any]] = {}
+
+    def device(self) -> Any:
+        return twin(HOST, rtu=self.written_settings.get("framing") == "rtu_over_tcp")
+
+    def connector(self, device: Twin, tmp_path: Path) -> Connector[Any]:
+        tags = [{"tag": tag, "address": 10 * n, "type": "float64", "order": "CDAB"} for n, tag in enumerate(self.tags)]
+        settings = {"host": HOST, "devices": [{"name": "press", "unit": 1, "tags": tags}], **self.written_settings}
+        return Modbus(ModbusSettings.model_validate_json(json.dumps(settings)), lent(tmp_path))
+
+    def written(self, device: Twin, tag: str) -> Sequence[Setpoint]:
+        address = 10 * self.tags.index(tag)
+        return [_double(question.data) for question in device.written if question.address == address]
+
+    def change(self, device: Twin, tag: str, value: Setpoint) -> None:
+        device.set(1, 10 * self.tags.index(tag), *reversed(struct.unpack(">4H", struct.pack(">d", value))))
+
+    def refuse(self, device: Twin) -> None:
+        device.refused |= {(1, 16, 10 * n): _ILLEGAL_ADDRESS for n in range(len(self.tags))}
+
+    def silence(self, device: Twin) -> None:
+        device.reply = lambda question, pdu: [] if question.data else [device.frame(question, pdu)]
+
+    def lies(self) -> Sequence[Callable[[Twin], None]]:
+        def other(change: Callable[[Question, bytes], tuple[Question, bytes]]) -> Callable[[Twin], None]:
+            def lie(device: Twin) -> None:
+                device.reply = lambda question, pdu: [
+                    device.frame(*(change(question, pdu) if question.data else (question, pdu)))
+                ]
+
+            return lie
+
+        return [
+            other(lambda question, pdu: (replace(question, unit=2), pdu)),
+            other(lambda question, pdu: (question, b"\x06" + pdu[1:])),
+            other(lambda question, pdu: (question, pdu[:2] + bytes((pdu[2] ^ 1,)) + pdu[3:])),
+            other(lambda question, pdu: (question, pdu[:-1] + bytes((pdu[-1] - 1,)))),
+            other(lambda question, pdu: (question, pdu + b"\0")),
+            other(lambda question, pdu: (question, pdu[:-1])),
+            other(lambda question, pdu: (question, bytes((question.function | 0x80, _SERVER_FAILURE)))),
+        ]
+
+
+def _double(data: bytes) -> float:
+    """In the order CDAB: the words swapped."""
+    (value,) = struct.unpack(">d", struct.pack(">4H", *reversed(struct.unpack(">4H", data))))
+    assert isinstance(value, float)
+    return value
+
+
+class TestModbusRtuOverTcpWrites(TestModbusTcpWrites):
+    """The same behind a serial-to-network converter."""
+
+    written_settings: ClassVar[dict[str, Any]] = {"framing": "rtu_over_tcp"}
+
+
+class TestModbusWritesWithoutTransactionIds(TestModbusTcpWrites):
+    """A device that is not trusted to repeat the transaction id."""
+
+    written_settings: ClassVar[dict[str, Any]] = {"transaction_id": "ignored"}

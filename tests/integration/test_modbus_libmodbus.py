@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import serial
 
 from plantgate.sdk import Batch, Context, Source, Standing, SystemClock
 from plantgate.sdk.quality import GOOD
@@ -257,14 +258,13 @@ def test_a_second_program_on_the_line_is_refused_with_a_sentence(tmp_path: Path)
     require("modbus-slave", "socat")
 
     async def run() -> None:
-        async with serial_slave(unit=5) as (slave, line):
+        async with serial_slave(unit=5) as (_, line):
             written = {"framing": "rtu", "serial": {"port": str(line)}, "devices": [DEVICE]}
-            one, two = connector(tmp_path / "one", **written), connector(tmp_path / "two", **written)
-            async with one.source() as source:
-                await _counts_up(slave, source)
-                async with two.source() as other:
-                    await until(other, lambda batch: BAD_NO_COMMUNICATION in batch.qualities)
-                    assert "another program has it open" in two.context.standing.reason
+            ours = connector(tmp_path, **written)
+            with serial.Serial(str(line), exclusive=True):
+                async with ours.source() as source:
+                    await until(source, lambda batch: BAD_NO_COMMUNICATION in batch.qualities)
+                    assert "another program has it open" in ours.context.standing.reason
 
     asyncio.run(run())
 

@@ -9,7 +9,7 @@ order, so once the canary is heard nothing old can follow.
 from dataclasses import dataclass, field
 from typing import Final
 
-from plantgate_connectors.modbus.pdu import Read
+from plantgate_connectors.modbus.pdu import Question, Read
 from plantgate_connectors.modbus.registers import ADDRESSES, BITS_PER_READ, REGISTERS_PER_READ
 
 _MISSED_MOST: Final = 60
@@ -22,9 +22,9 @@ class Missed:
 
     lengths: list[int] = field(default_factory=list)
 
-    def add(self, read: Read) -> None:
+    def add(self, question: Question) -> None:
         """Its answer may still come."""
-        self.lengths.append(read.payload_bytes)
+        self.lengths.append(question.payload_bytes)
         del self.lengths[:-_MISSED_MOST]
 
     def came(self, payload_bytes: int) -> bool:

@@ -1,11 +1,12 @@
 """One round of questions to one device, and what came of each."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plantgate_connectors.modbus.pdu import Answer, Read, Refused, Silent
+from plantgate_connectors.modbus.pdu import Answer, Question, Refused, Silent, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,12 @@ class Patience:
 class Ask:
     """A question on its way; `index` is its place in the exchange, or `CANARY`."""
 
-    __slots__ = ("deadline", "exchange", "index", "odd", "read", "refused")
+    __slots__ = ("deadline", "exchange", "index", "odd", "question", "refused")
 
-    def __init__(self, exchange: "Exchange", index: int, read: Read) -> None:
+    def __init__(self, exchange: "Exchange", index: int, question: Question) -> None:
         self.exchange = exchange
         self.index = index
-        self.read = read
+        self.question = question
         self.deadline = 0.0
         self.odd = ""
         """What came meanwhile and was no answer to it, in words."""
@@ -40,14 +41,18 @@ CANARY = -1
 class Exchange:
     """The questions, in order; `done` is set when each has an answer or a reason why there is none."""
 
-    def __init__(self, unit: int, reads: Sequence[Read], patience: Patience) -> None:
+    def __init__(
+        self, unit: int, questions: Sequence[Question], patience: Patience, not_after: float = math.inf
+    ) -> None:
         self.unit = unit
         self.patience = patience
-        self.answers: list[Answer] = [_UNASKED] * len(reads)
+        self.not_after = not_after
+        """On the loop's clock: what was not sent by then will not be."""
+        self.answers: list[Answer] = [_UNASKED] * len(questions)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.unsent = deque(Ask(self, index, read) for index, read in enumerate(reads))
+        self.unsent = deque(Ask(self, index, question) for index, question in enumerate(questions))
         self.in_flight = 0
-        self._left = len(reads)
+        self._left = len(questions)
         self._repeated = False
 
     @property
@@ -56,13 +61,13 @@ class Exchange:
         return bool(self.unsent) and self.in_flight < self.patience.in_flight_max and not self.done.done()
 
     def ask_once_more(self, ask: Ask) -> bool:
-        """Put a question back that was not answered; at most one in a round, and false for the second."""
-        if self._repeated or self.done.done():
+        """Put a question back that was not answered; at most one in a round, false for the second and for a write."""
+        if self._repeated or self.done.done() or isinstance(ask.question, Write):
             return False
         self._repeated = True
         self.in_flight -= 1
         if ask.index != CANARY:
-            self.unsent.appendleft(Ask(self, ask.index, ask.read))
+            self.unsent.appendleft(Ask(self, ask.index, ask.question))
         return True
 
     def settle(self, index: int, answer: Answer) -> None:

@@ -12,7 +12,7 @@ from plantgate_connectors.modbus.canary import Missed
 from plantgate_connectors.modbus.dial import Address, dial
 from plantgate_connectors.modbus.exchange import CANARY, Ask, Exchange, Patience
 from plantgate_connectors.modbus.mbap import Frame, Malformed, Mbap
-from plantgate_connectors.modbus.pdu import Answer, Broken, Read, Refused, Silent, answer
+from plantgate_connectors.modbus.pdu import Answer, Broken, Question, Refused, Silent, Write, answer
 from plantgate_connectors.modbus.rtu import Rtu
 from plantgate_connectors.modbus.serial_port import SerialPort, SerialTransport
 from plantgate_connectors.modbus.wire import Wire
@@ -21,6 +21,7 @@ _SILENCES_MOST: Final = 3
 """So many questions in a row without a byte, and the connection is made anew: it may be half-open."""
 _ODD_MOST: Final = 1000
 """Frames nobody asked for, and bytes of noise, before the connection is made anew."""
+_TOO_LATE: Final = Silent("too late")
 _RECONNECT: Final = Backoff(first_seconds=0.5, most_seconds=30.0)
 
 
@@ -42,11 +43,14 @@ class Line:
         self.address = address
         self.up = asyncio.Event()
         """There is a connection; not set before the first try has succeeded, nor while tries fail."""
+        self.tried = asyncio.Event()
+        """It is known whether there is one."""
         self.reason = ""
         """Why there is none."""
         self._manner = manner
         self._standing = standing
         self._loop = asyncio.get_running_loop()
+        self._kept = asyncio.Lock()
         self._wire: Wire | None = None
         self._failed = False
         self._waiting: deque[Exchange] = deque()
@@ -65,12 +69,33 @@ class Line:
         self._expired: deque[int] = deque(maxlen=256)
         """Transaction ids whose answer is late."""
 
-    async def ask(self, unit: int, reads: Sequence[Read], patience: Patience) -> list[Answer]:
+    async def ask(self, unit: int, questions: Sequence[Question], patience: Patience) -> list[Answer]:
         """An answer to each question, or why there is none; never raises for what a device or the network does."""
         if self._failed:
-            return [Silent(self.reason, line=True)] * len(reads)
-        exchange = Exchange(unit, reads, patience)
+            return [Silent(self.reason, line=True, asked=False)] * len(questions)
+        exchange = Exchange(unit, questions, patience)
         self._waiting.append(exchange)
+        return await self._exchanged(exchange)
+
+    async def write(self, unit: int, write: Write, patience: Patience, not_after: float) -> Answer:
+        """Before all that waits, once, and not a byte of it after that moment on the loop's clock.
+
+        `Silent` that was not asked, or a refusal, is certain; anything else but the echo may have changed the device.
+        """
+        if self._failed:
+            return Silent(self.reason, line=True, asked=False)
+        exchange = Exchange(unit, [write], patience, not_after)
+        self._waiting.appendleft(exchange)
+        too_late = self._loop.call_at(not_after, exchange.give_up, _TOO_LATE)
+        try:
+            [came] = await self._exchanged(exchange)
+        finally:
+            too_late.cancel()
+            if self._wire is not None and any(ask.exchange is exchange for ask in self._asked.values()):
+                self._abandon(self._wire, "a write was given up")
+        return came
+
+    async def _exchanged(self, exchange: Exchange) -> list[Answer]:
         self._send()
         try:
             await exchange.done
@@ -79,6 +104,16 @@ class Line:
                 exchange.done.cancel()
                 exchange.unsent.clear()
         return exchange.answers
+
+    async def keep(self) -> None:
+        """Run it, unless another does; then as soon as that one no longer does. Until cancelled."""
+        async with self._kept:
+            try:
+                await self.run()
+            finally:  # whoever keeps it next begins anew
+                self._failed = False
+                self.up.clear()
+                self.tried.clear()
 
     async def run(self) -> None:
         """Connect, and again whenever the connection is gone; until cancelled."""
@@ -101,6 +136,7 @@ class Line:
                 self._fail(f"{self.address}: {wire.why}")
             finally:
                 wire.abort("closed")
+                self._over(wire)
             await asyncio.sleep(_RECONNECT.delay(attempt))
             attempt += 1
 
@@ -111,6 +147,7 @@ class Line:
         self._silences = self._odd = 0
         self._not_before = 0.0
         self.up.set()
+        self.tried.set()
         self._send()
 
     def _over(self, wire: Wire) -> None:
@@ -129,10 +166,16 @@ class Line:
         wire.abort(why, renewing=renewing)
         self._over(wire)
 
+    def _abandon(self, wire: Wire, why: str) -> None:
+        """End it though a write is under way: what of it has not left this machine stays here."""
+        wire.drop_unsent()
+        self._leave(wire, why, renewing=True)
+
     def _fail(self, reason: str) -> None:
         """There is no connection: nobody waits for one unknowingly."""
         self.reason, self._failed = reason, True
         self.up.clear()
+        self.tried.set()
         while self._waiting:
             self._waiting.popleft().give_up(Silent(reason, line=True))
 
@@ -149,6 +192,8 @@ class Line:
         requests = []
         while self._waiting and len(self._asked) < self._manner.in_flight_max:
             exchange = self._waiting.popleft()
+            if now >= exchange.not_after:
+                exchange.give_up(_TOO_LATE)
             if not exchange.may_send:
                 continue
             ask = self._next(exchange)
@@ -156,7 +201,7 @@ class Line:
             ask.deadline = now + exchange.patience.timeout_seconds
             self._transaction = number = (self._transaction + 1) & 0xFFFF
             self._asked[number if self._manner.numbered else 0] = ask
-            requests.append(wire.framing.frame(number, exchange.unit, ask.read.pdu))
+            requests.append(wire.framing.frame(number, exchange.unit, ask.question.pdu))
             if exchange.may_send:
                 self._waiting.append(exchange)
             if exchange.patience.pause_seconds:
@@ -166,10 +211,13 @@ class Line:
             self._wake_at(now + exchange.patience.timeout_seconds)
 
     def _next(self, exchange: Exchange) -> Ask:
-        missed = self._missed.get(exchange.unit)
-        if missed is None:
-            return exchange.unsent.popleft()
-        return Ask(exchange, CANARY, missed.canary(exchange.unsent[0].read))
+        missed, question = self._missed.get(exchange.unit), exchange.unsent[0].question
+        like = question.read if isinstance(question, Write) else question
+        if missed is not None:
+            return Ask(exchange, CANARY, missed.canary(like))
+        if isinstance(question, Write) and self._silent_unit not in (None, exchange.unit):
+            return Ask(exchange, CANARY, like)  # may be lost on the silent one, and a write is not asked twice
+        return exchange.unsent.popleft()
 
     def _settle(self, ask: Ask, came: Answer) -> None:
         exchange = ask.exchange
@@ -217,9 +265,9 @@ class Line:
             return
         if self._manner.numbered:
             came: Answer = (
-                answer(ask.read, frame.pdu)
+                answer(ask.question, frame.pdu)
                 if frame.unit == ask.exchange.unit
-                else Broken(f"{ask.read}: answered for unit {frame.unit}, asked unit {ask.exchange.unit}")
+                else Broken(f"{ask.question}: answered for unit {frame.unit}, asked unit {ask.exchange.unit}")
             )
             if isinstance(came, Broken):
                 self._standing.count("protocol_errors")
@@ -227,12 +275,13 @@ class Line:
             if frame.unit != ask.exchange.unit:
                 self._stray(frame, f"an answer for unit {frame.unit}")
                 return
-            came = answer(ask.read, frame.pdu)
+            came = answer(ask.question, frame.pdu)
             if isinstance(came, Broken):  # perhaps it is late, and the right one follows
                 self._stray(frame, came.reason)
                 return
             if isinstance(came, Refused) and ask.index == CANARY:  # of this question or of a late one: time will tell
                 ask.refused = came
+                self._silent_unit = None
                 return
             self._missed.pop(frame.unit, None)
             self._silent_unit = None
@@ -245,6 +294,8 @@ class Line:
         elif isinstance(self.address, SerialPort):
             self._not_before = self._loop.time() + self.address.silence_seconds
         self._settle(ask, came)
+        if isinstance(came, Broken) and isinstance(ask.question, Write):
+            self._abandon(wire, came.reason)
 
     def _stray(self, frame: Frame, words: str) -> None:
         """Never taken for an answer; remembered to be told when the right one does not come."""
@@ -274,7 +325,9 @@ class Line:
             del self._asked[number]
             self._expired.append(number)
             self._expire(ask)
-        if self._wire is not None and any(ask.refused is None for _, ask in expired):
+        if self._wire is not None and any(isinstance(ask.question, Write) for _, ask in expired):
+            self._abandon(self._wire, "connected anew after a write that was not confirmed")
+        elif self._wire is not None and any(ask.refused is None for _, ask in expired):
             self._after_silence(self._wire)
         if self._asked:
             self._wake_at(min(ask.deadline for ask in self._asked.values()))
@@ -289,13 +342,13 @@ class Line:
         self._silences += 1
         unit, seconds = ask.exchange.unit, ask.exchange.patience.timeout_seconds
         if not self._manner.numbered:
-            self._missed.setdefault(unit, Missed()).add(ask.read)
+            self._missed.setdefault(unit, Missed()).add(ask.question)
             before, self._silent_unit = self._silent_unit, unit
             if before not in (None, unit) and ask.exchange.ask_once_more(ask):
                 self._waiting.appendleft(ask.exchange)
                 return
         if ask.odd:
-            self._settle(ask, Broken(f"{ask.read}: no answer from {self.address} unit {unit}, but {ask.odd}"))
+            self._settle(ask, Broken(f"{ask.question}: no answer from {self.address} unit {unit}, but {ask.odd}"))
         else:
             self._settle(ask, Silent(f"no answer from {self.address} unit {unit} in {seconds:g} s"))
 

@@ -15,6 +15,7 @@ BAD_DEVICE_FAILURE: Final = 0x808B_0000
 ILLEGAL_FUNCTION: Final = 1
 ILLEGAL_ADDRESS: Final = 2
 ILLEGAL_VALUE: Final = 3
+BUSY: Final = 6
 
 _NAMES: Final = {
     1: "illegal function",

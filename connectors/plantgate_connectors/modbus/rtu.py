@@ -8,6 +8,8 @@ from plantgate_connectors.modbus.pdu import EXCEPTION
 _CRC_BYTES: Final = 2
 _EXCEPTION_FRAME_BYTES: Final = 5
 _READS: Final = (1, 2, 3, 4)
+_WRITES: Final = (5, 6, 16)
+_WRITTEN_FRAME_BYTES: Final = 8
 _FRAME_BYTES_MIN: Final = 5
 _HELD_BYTES_MAX: Final = 512
 """Twice the longest frame: a whole one fits behind any piece of another."""
@@ -71,8 +73,10 @@ class Rtu:
 
 
 def _length(stream: bytes, at: int) -> int:
-    """Bytes of the frame that may begin here; 0 if none can. Only answers to reads, and refusals, are ever due."""
+    """Bytes of the frame that may begin here; 0 if none can. Only answers to what we ask are ever due."""
     function = stream[at + 1]
     if function & EXCEPTION:
         return _EXCEPTION_FRAME_BYTES if function & 0x7F else 0
+    if function in _WRITES:
+        return _WRITTEN_FRAME_BYTES
     return 3 + stream[at + 2] + _CRC_BYTES if function in _READS else 0

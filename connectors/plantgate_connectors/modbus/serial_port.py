@@ -115,6 +115,8 @@ class SerialTransport(asyncio.Transport):
         self._closing = True
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
+        with contextlib.suppress(OSError, termios.error):
+            self._serial.reset_output_buffer()
         with contextlib.suppress(OSError):
             self._serial.close()
         self._loop.call_soon(self._protocol.connection_lost, error)
@@ -138,6 +140,8 @@ def _opened(port: SerialPort) -> serial.Serial:
         if line is not None:
             line.close()
         raise OSError(errno.EINVAL, f"cannot be set as wanted: {error}") from error
+    except termios.error as error:  # no OSError, for reasons of age
+        raise OSError(*error.args) from error
     except serial.SerialException as error:
         if error.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
             raise OSError(errno.EBUSY, "another program has it open") from error

@@ -8,8 +8,9 @@ from plantgate.sdk import Batch, Context, Cursor
 from plantgate_connectors.modbus.backlog import Backlog
 from plantgate_connectors.modbus.device import Device
 from plantgate_connectors.modbus.line import Line
+from plantgate_connectors.modbus.lines import line_at
 from plantgate_connectors.modbus.memory import Memory
-from plantgate_connectors.modbus.plan import address_of, manner_of, plan_of
+from plantgate_connectors.modbus.plan import address_of, plan_of
 from plantgate_connectors.modbus.presence import Presence
 from plantgate_connectors.modbus.settings import ModbusSettings
 
@@ -70,8 +71,8 @@ async def modbus_source(polled: Polled) -> AsyncIterator[ModbusSource]:
             for device, written in zip(polled.devices, settings.devices, strict=True):
                 address = address_of(settings, written)
                 if address not in lines:
-                    line = lines[address] = Line(address, manner_of(settings, address), context.standing)
-                    tasks.append(group.create_task(line.run(), name=f"{context.connection}: {address}"))
+                    line = lines[address] = line_at(settings, address, context.standing)
+                    tasks.append(group.create_task(line.keep(), name=f"{context.connection}: {address}"))
                 polling = device.keep_polling(lines[address], polled.backlog, presence)
                 tasks.append(group.create_task(polling, name=f"{context.connection}: {device.plan.name}"))
             yield ModbusSource(polled.backlog, polled.save)

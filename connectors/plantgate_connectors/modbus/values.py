@@ -10,7 +10,7 @@ from plantgate.sdk import Value
 from plantgate.sdk.quality import BAD_DECODING, GOOD
 from plantgate_connectors.modbus.registers import Field, Table, Type
 
-_CODES: Final = {
+CODES: Final = {
     Type.INT16: "h",
     Type.UINT16: "H",
     Type.INT32: "i",
@@ -23,7 +23,7 @@ _CODES: Final = {
     Type.BCD32: "I",
     Type.BOOL: "H",
 }
-_DECIMAL: Final = (Type.BCD16, Type.BCD32)
+DECIMAL: Final = (Type.BCD16, Type.BCD32)
 _BITS: Final = tuple(tuple(bool(byte >> bit & 1) for bit in range(8)) for byte in range(256))
 """The truth values of a byte, lowest bit first, as coils are packed."""
 
@@ -54,12 +54,12 @@ def _bits(fields: Sequence[Field], start: int) -> Decode:
 
 class _Registers:
     def __init__(self, fields: Sequence[Field], start: int) -> None:
-        places = list(chain.from_iterable(_places(field, start) for field in fields))
+        order = list(chain.from_iterable(places(field, start) for field in fields))
         self._struct = struct.Struct(">" + "".join(_code(field) for field in fields))
-        in_place = places == list(range(len(places)))
+        in_place = order == list(range(len(order)))
         # Gathers the bytes of all fields in network order, whatever the device's; not needed where they lie so.
-        self._gather: Callable[[bytes], tuple[int, ...]] | None = None if in_place else itemgetter(*places)
-        scales = [None if field.type in _DECIMAL else _scale(field) for field in fields]
+        self._gather: Callable[[bytes], tuple[int, ...]] | None = None if in_place else itemgetter(*order)
+        scales = [None if field.type in DECIMAL else scaling(field) for field in fields]
         self._some_scaled = [(index, scale) for index, scale in enumerate(scales) if scale is not None]
         self._all_scales = [scale for _, scale in self._some_scaled] if len(self._some_scaled) == len(fields) else None
         self._finish = [
@@ -87,7 +87,7 @@ class _Registers:
         return values, qualities
 
 
-def _places(field: Field, start: int) -> list[int]:
+def places(field: Field, start: int) -> list[int]:
     """Where its bytes lie in the payload, most significant first."""
     words = [2 * (address - start) for address in range(field.address, field.end)]
     if field.order.words_reversed and field.type is not Type.STRING:
@@ -97,10 +97,10 @@ def _places(field: Field, start: int) -> list[int]:
 
 
 def _code(field: Field) -> str:
-    return f"{2 * field.span}s" if field.type is Type.STRING else _CODES[field.type]
+    return f"{2 * field.span}s" if field.type is Type.STRING else CODES[field.type]
 
 
-def _scale(field: Field) -> tuple[float, float, float] | None:
+def scaling(field: Field) -> tuple[float, float, float] | None:
     """Factor, divisor, offset. A scale of 0.1 divides by 10: 3 is 0.3 then, and not 0.30000000000000004."""
     if field.scale is None and field.offset is None:
         return None
@@ -116,8 +116,8 @@ def _finisher(field: Field) -> Callable[[Value], Value] | None:
     """What is left to do after the struct; raises `ValueError` where the bytes are no such value."""
     if field.type is Type.STRING:
         return _text(field.length)
-    if field.type in _DECIMAL:
-        return _decimal(_scale(field))
+    if field.type in DECIMAL:
+        return _decimal(scaling(field))
     if field.bits is not None:
         return _part(*field.bits)
     return None

@@ -1,6 +1,8 @@
 """One connection of a line, from its first byte to its last."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 
 from plantgate_connectors.modbus.mbap import Mbap
@@ -43,6 +45,12 @@ class Wire(asyncio.Protocol):
         """Send; nothing happens once the connection is gone."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(requests)
+
+    def drop_unsent(self) -> None:
+        """At `abort` the system forgets what the other end has not taken, where it would go on sending for minutes."""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def abort(self, why: str, *, renewing: bool = False) -> None:
         """End it at once."""

@@ -1,11 +1,13 @@
 """asyncua's socket protocol with our caps on it, and with the reason of an end kept."""
 
 import asyncio
+import socket
+import struct
 import sys
 from typing import Any, Final, cast
 
 from asyncua import ua
-from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.client.ua_client import UaClient, UASocketProtocol, UASocketState
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
 from asyncua.ua.uaerrors import BadTcpMessageTooLarge
@@ -64,6 +66,30 @@ class BoundedProtocol(UASocketProtocol):
         body = await super().send_request(request, timeout, message_type)
         check_bounds(body, type(request).__name__)
         return body
+
+    def send_now(self, request: Any, seconds: float) -> "asyncio.Future[Buffer]":
+        """Put a request on its way before this returns; nothing waits, asks again, or goes out later.
+
+        The future has the answer's body, not checked. Raises `ConnectionError`: not a byte was sent.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.state is not UASocketState.OPEN:
+            raise ConnectionError("the connection is closed")
+        if transport.get_write_buffer_size():
+            raise ConnectionError("the server does not take what is sent")
+        return self._send_request(request, seconds)
+
+    def checked(self, body: Buffer, request: str) -> Buffer:
+        """The body of an answer to `request` ("WriteRequest"). Raises what a fault says, `MalformedNotification`."""
+        self.check_answer(body, f" in response to {request}")
+        check_bounds(body, request)
+        return body
+
+    def drop_unsent(self) -> None:
+        """When it is closed the system forgets what the server has not taken, where it would go on for minutes."""
+        raw = None if self.transport is None else self.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _process_received_message(self, msg: Any) -> None:
         """Say why the server refuses a channel: asyncua takes a fault for the answer it expects, and stumbles."""

@@ -16,6 +16,7 @@ from plantgate_connectors.opcua.endpoints import offered
 from plantgate_connectors.opcua.failures import translated
 from plantgate_connectors.opcua.limits import ServerLimits, ours, read_limits
 from plantgate_connectors.opcua.nodeids import node_id
+from plantgate_connectors.opcua.protocol import BoundedProtocol
 from plantgate_connectors.opcua.settings import OpcUaSettings
 
 __all__ = ["Resume", "Session", "connect"]
@@ -65,6 +66,14 @@ class Session:
     def client(self) -> Client:
         """asyncua's client; wrap calls to it in `translated`."""
         return self._client
+
+    @property
+    def protocol(self) -> BoundedProtocol:
+        """The socket's own protocol, for requests that must go out now or not at all. Raises `Unavailable`."""
+        protocol = self._client.uaclient.protocol
+        if not isinstance(protocol, BoundedProtocol):
+            raise Unavailable(f"{self._context.connection}: the connection is closed")
+        return protocol
 
     @property
     def context(self) -> Context:

@@ -274,7 +274,10 @@ class OpcUaSettings(Settings):
         """What is allowed and still unwise, a sentence each; for `plantgate check` to show as warnings."""
         found = []
         if self.security.policy is Policy.NONE:
-            found.append("security.policy None: anyone on the network can read this connection and speak in its place")
+            found.append(
+                "security.policy None: anyone on the network can read this connection, speak in its place,"
+                " and write what it may write"
+            )
         shaky = [row for row in self.rows if not row.address.stable]
         if shaky:
             more = f" (and {len(shaky) - 1} more)" if len(shaky) > 1 else ""

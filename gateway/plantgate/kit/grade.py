@@ -134,6 +134,7 @@ def _of_contracts(connector: type[Connector[Any]], cases: Sequence[Case]) -> Ite
     for role, wanted, names in (
         ("reads", connector.reads(), ("SourceContract", "LiveSourceContract")),
         ("writes", connector.writes(), ("SinkContract",)),
+        ("acts on", connector.acts(), ("ActuatorContract",)),
     ):
         if not wanted:
             continue

@@ -9,7 +9,7 @@ import pytest
 
 from plantgate.kit.grade import FILE
 
-_CONTRACTS: Final = ("SourceContract", "LiveSourceContract", "SinkContract")
+_CONTRACTS: Final = ("SourceContract", "LiveSourceContract", "SinkContract", "ActuatorContract")
 
 
 class _Cases:

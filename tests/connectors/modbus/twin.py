@@ -22,6 +22,8 @@ class Question:
     function: int
     address: int
     count: int
+    data: bytes = b""
+    """What a write brings, two bytes a register."""
 
 
 Reply: TypeAlias = Callable[[Question, bytes], list[bytes | float]]
@@ -42,6 +44,8 @@ class Twin:
     delay_seconds: float = 0.0
     asked: list[tuple[float, Question]] = field(default_factory=list)
     """Every question, and when."""
+    written: list[Question] = field(default_factory=list)
+    """Every write that was done."""
     reply: Reply | None = None
     """What is sent for an answer; the right one, whole, unless given."""
     connections: int = 0
@@ -63,6 +67,8 @@ class Twin:
         for address in range(question.address, question.address + question.count):
             if (code := self.refused.get((question.unit, question.function, address))) is not None:
                 return bytes((question.function | 0x80, code))
+        if question.data:
+            return self._write(question)
         held = self.words[question.unit, question.function]
         values = [held.get(question.address + index, 0) for index in range(question.count)]
         if question.function in (1, 2):
@@ -71,6 +77,15 @@ class Twin:
         else:
             payload = struct.pack(f">{len(values)}H", *values)
         return bytes((question.function, len(payload))) + payload
+
+    def _write(self, question: Question) -> bytes:
+        self.written.append(question)
+        head = struct.pack(">BH", question.function, question.address)
+        if question.function == 5:
+            self.set(question.unit, question.address, int(question.data == b"\xff\0"), function=1)
+            return head + question.data
+        self.set(question.unit, question.address, *struct.unpack(f">{question.count}H", question.data))
+        return head + (question.data if question.function == 6 else struct.pack(">H", question.count))
 
     def frame(self, question: Question, pdu: bytes) -> bytes:
         """An answer as it goes out."""
@@ -99,11 +114,13 @@ class Twin:
 
     async def _question(self, reader: asyncio.StreamReader) -> Question:
         if self.rtu:
-            unit, function, address, count = struct.unpack(">BBHH", (await _exactly(reader, 8))[:6])
-            return Question(0, unit, function, address, count)
+            frame = await _exactly(reader, 8)
+            if frame[1] == 16:
+                frame += await _exactly(reader, frame[6] + 1)
+            assert crc(frame[:-2]) == frame[-2:], "what we send is right"
+            return _question(0, frame[0], frame[1:-2])
         transaction, _, length, unit = _HEADER.unpack(await _exactly(reader, 7))
-        function, address, count = struct.unpack(">BHH", await _exactly(reader, length - 1))
-        return Question(transaction, unit, function, address, count)
+        return _question(transaction, unit, await _exactly(reader, length - 1))
 
     async def _answer(self, question: Question, writer: asyncio.StreamWriter) -> None:
         if self.delay_seconds:
@@ -120,6 +137,15 @@ class Twin:
         """Of every connection."""
         for writer in [*self._writers]:
             writer.transport.abort()
+
+
+def _question(transaction: int, unit: int, pdu: bytes) -> Question:
+    function, address, count = struct.unpack(">BHH", pdu[:5])
+    if function in (5, 6):
+        return Question(transaction, unit, function, address, 1, pdu[3:])
+    if function == 16:
+        assert pdu[5] == 2 * count == len(pdu) - 6, "what we send is right"
+    return Question(transaction, unit, function, address, count, pdu[6:])
 
 
 async def _exactly(reader: asyncio.StreamReader, count: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +34,10 @@ class Plc:
         """What a subscription is revised to that asks for a shorter interval."""
         self.calls: list[int] = []
         """How many items each call to create some asked for."""
+        self.written: list[tuple[str, Any]] = []
+        """Name and value of every write by a client that was done."""
+        self.write_refusal: int | None = None
+        """StatusCode of every write from now on, none of which is done."""
 
     async def begin(self, *, before: Sequence[str] | None = None, without: Sequence[str] = ()) -> None:
         """Start; namespaces in `before` come first and so move ours, names in `without` do not exist yet."""
@@ -45,6 +49,7 @@ class Plc:
             await server.register_namespace(uri)
         self.index = await server.register_namespace(NAMESPACE)
         self._server = server
+        self._count_writes(server)
         for name in self._names:
             if name not in without:
                 await self.add(name)
@@ -57,6 +62,7 @@ class Plc:
             ua.Variant(None, ua.VariantType.Null), ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData)
         )
         node = await self._running.nodes.objects.add_variable(ua.NodeId(name, self.index), name, 0.0)
+        await node.set_writable()
         await self._running.write_attribute_value(node.nodeid, waiting)
 
     async def remove(self, name: str) -> None:
@@ -81,6 +87,30 @@ class Plc:
             variant = ua.Variant(value) if value is not None else ua.Variant(None, ua.VariantType.Null)
             made = ua.DataValue(variant, ua.StatusCode(sample.quality), time_of(sample.time))
             await self._running.write_attribute_value(ua.NodeId(sample.tag, self.index), made)
+
+    def put(self, name: str, value: Any, status: int = 0) -> None:
+        """Let a variable have a value at once; nobody who monitors it is told."""
+        self._attribute(name, ua.AttributeIds.Value).value = ua.DataValue(ua.Variant(value), ua.StatusCode(status))
+
+    def retype(self, name: str, kind: int, *, rank: int = -1) -> None:
+        """Let a variable declare another type, as after a change of the program."""
+        self._attribute(name, ua.AttributeIds.DataType).value = ua.DataValue(ua.Variant(ua.NodeId(kind)))
+        self._attribute(name, ua.AttributeIds.ValueRank).value = ua.DataValue(ua.Variant(rank, ua.VariantType.Int32))
+
+    def _attribute(self, name: str, attribute: ua.AttributeIds) -> Any:
+        return self._running.iserver.aspace._nodes[ua.NodeId(name, self.index)].attributes[attribute]
+
+    def answer_writes(self, change: Callable[[Any], list[Any]]) -> None:
+        """From now on clients that are connected get these responses, in place of the right one to a write."""
+        for client in self._running.bserver.clients:
+            processor = client.processor
+            right = processor.send_response
+
+            def send(handle: Any, header: Any, response: Any, *more: Any, right: Any = right) -> None:
+                for each in change(response) if isinstance(response, ua.WriteResponse) else [response]:
+                    right(each.ResponseHeader.RequestHandle or handle, header, each, *more)
+
+            processor.send_response = send
 
     def refuse(self, service: str, code: int, times: int = 1) -> None:
         """Have the next calls of a service fail: ``create_subscription``, ``create_monitored_items``, …"""
@@ -149,6 +179,22 @@ class Plc:
     def _running(self) -> Server:
         assert self._server is not None, "the controller is off"
         return self._server
+
+    def _count_writes(self, server: Server) -> None:
+        service = server.iserver.attribute_service
+        write = service.write
+
+        async def counted(params: Any, **named: Any) -> Any:
+            if self.write_refusal is not None:
+                return [ua.StatusCode(self.write_refusal)] * len(params.NodesToWrite)
+            results = await write(params, **named)
+            for wanted, result in zip(params.NodesToWrite, results, strict=True):
+                mine = wanted.NodeId.Identifier in self._names and wanted.AttributeId == ua.AttributeIds.Value
+                if mine and result.is_good():
+                    self.written.append((wanted.NodeId.Identifier, wanted.Value.Value.Value))
+            return results
+
+        service.write = counted
 
     def _refuse_on_command(self, server: Server) -> None:
         service = server.iserver.subscription_service

@@ -1,14 +1,16 @@
-"""The source keeps the contract every source is held to, against a simulated controller."""
+"""Source and actuator keep the contracts every one is held to, against a simulated controller."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from asyncua import ua
 
-from plantgate.sdk import Sample
-from plantgate.testing.contract import SourceContract, lent
+from plantgate.sdk import Sample, Setpoint
+from plantgate.testing.contract import ActuatorContract, SourceContract, lent
 from plantgate.testing.simloop import running
 from plantgate_connectors.opcua import OpcUa
 from tests.connectors.opcua.plant_given import settings
@@ -66,3 +68,92 @@ class TestOpcUaSource(SourceContract[Plc]):
             left = [task for task in running().unfinished() if not self.is_the_devices(task)]
             assert left == [asyncio.current_task()]
             assert running().network.connections(self.host) == 0
+
+
+def with_status(*codes: int) -> Callable[[Plc], None]:
+    """Confirms with other results than the one there is."""
+
+    def lie(device: Plc) -> None:
+        def change(response: Any) -> list[Any]:
+            response.Results = [ua.StatusCode(code) for code in codes]
+            return [response]
+
+        device.answer_writes(change)
+
+    return lie
+
+
+def of_another_request(device: Plc) -> None:
+    def change(response: Any) -> list[Any]:
+        response.ResponseHeader.RequestHandle = 77_777
+        return [response]
+
+    device.answer_writes(change)
+
+
+def of_another_service(device: Plc) -> None:
+    def change(response: Any) -> list[Any]:
+        other = ua.ReadResponse()
+        other.Results = [ua.DataValue(ua.Variant(1.0))]
+        return [other]
+
+    device.answer_writes(change)
+
+
+def with_a_fault(device: Plc) -> None:
+    def change(response: Any) -> list[Any]:
+        fault = ua.ServiceFault()
+        fault.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadTimeout)
+        return [fault]
+
+    device.answer_writes(change)
+
+
+@pytest.mark.simulated(seeds=2)
+class TestOpcUaActuator(ActuatorContract[Plc]):
+    """With asyncua's server; few seeds here, more at night."""
+
+    host = "plc"
+    tags = TAGS[:2]
+
+    def device(self) -> AbstractAsyncContextManager[Plc]:
+        return plc(TAGS[:2])
+
+    def connector(self, device: Plc, tmp_path: Path) -> OpcUa:
+        chosen = settings(
+            URL,
+            security={"policy": "None"},
+            request_timeout_seconds=5,
+            connect_timeout_seconds=5,
+            tags=[{"node": f"nsu={NAMESPACE};s={tag}", "tag": tag} for tag in TAGS[:2]],
+        )
+        return OpcUa(chosen, lent(tmp_path))
+
+    def written(self, device: Plc, tag: str) -> Sequence[Setpoint]:
+        return [value for name, value in device.written if name == tag]
+
+    def change(self, device: Plc, tag: str, value: Setpoint) -> None:
+        device.put(tag, value)
+
+    def refuse(self, device: Plc) -> None:
+        device.write_refusal = ua.StatusCodes.BadNotWritable
+
+    def silence(self, device: Plc) -> None:
+        device.answer_writes(lambda response: [])
+
+    def lies(self) -> Sequence[Callable[[Plc], None]]:
+        return [
+            with_status(),
+            with_status(0, 0),
+            with_status(ua.StatusCodes.BadTimeout),
+            with_status(ua.StatusCodes.BadCommunicationError),
+            with_status(ua.StatusCodes.GoodClamped),
+            with_status(ua.StatusCodes.UncertainLastUsableValue),
+            of_another_request,
+            of_another_service,
+            with_a_fault,
+        ]
+
+    def is_the_devices(self, task: "asyncio.Task[object]") -> bool:
+        """A session that was left standing lives on at the server until its timeout."""
+        return "asyncua/server" in str(task)
