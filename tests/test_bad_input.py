@@ -13,6 +13,7 @@ FOLDERS = {
     "## Sparkplug": "tests/connectors/sparkplug",
     "## Kafka": "tests/connectors/kafka",
     "## Universal Robots": "tests/connectors/ur",
+    "## Cameras": "tests/connectors/camera",
     "## Platform": "tests/gateway/runtime",
 }
 

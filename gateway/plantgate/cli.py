@@ -226,7 +226,8 @@ def _short(value: object) -> str:
 
 
 def _roles(each: Installed) -> str:
-    return " ".join(word for word, can in (("read", each.reads), ("write", each.writes)) if can)
+    can = {"read": each.reads, "write": each.writes, "act": each.acts, "see": each.sees}
+    return " ".join(word for word, so in can.items() if so)
 
 
 def _count(things: Sized, noun: str) -> str:
@@ -253,6 +254,8 @@ def _plugin(each: Installed) -> dict[str, object]:
         "stability": each.stability,
         "reads": each.reads,
         "writes": each.writes,
+        "acts": each.acts,
+        "sees": each.sees,
         "about": each.about,
         "trouble": each.trouble,
     }

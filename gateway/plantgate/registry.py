@@ -34,6 +34,8 @@ class Installed:
     """``alpha``, ``beta`` or ``stable``; empty while it cannot be loaded."""
     reads: bool = False
     writes: bool = False
+    acts: bool = False
+    sees: bool = False
     about: str = ""
     """The first line of its docstring."""
     trouble: str = ""
@@ -92,8 +94,9 @@ class Registry:
         if not (isinstance(loaded, type) and issubclass(loaded, Connector)):
             return Installed(kind, name, package, version, about=about)
         return Installed(
-            kind, name, package, version, loaded.stability.value, loaded.reads(), loaded.writes(), about=about
-        )
+            kind, name, package, version, loaded.stability.value,
+            loaded.reads(), loaded.writes(), loaded.acts(), loaded.sees(), about,
+        )  # fmt: skip
 
     def _load(self, kind: Kind, name: str) -> object:
         offers = self._offers.get((kind, name))
@@ -159,6 +162,6 @@ def _fault(loaded: object) -> str:
         return "has no settings model; its class needs `Settings = ...`"
     if any("type" in (name, field.alias) for name, field in settings.model_fields.items()):
         return "has a setting called `type`, a name the plant file needs itself"
-    if not (loaded.reads() or loaded.writes()):
-        return "neither reads nor writes"
+    if not (loaded.reads() or loaded.writes() or loaded.acts() or loaded.sees()):
+        return "neither reads nor writes, nor acts, nor sees"
     return ""

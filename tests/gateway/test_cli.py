@@ -157,8 +157,14 @@ def test_list_shows_what_is_installed(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["KIND", "NAME", "PACKAGE", "STABILITY", "CAN", "ABOUT"]
     assert any(line.startswith("connector  files ") and "read write" in line for line in lines)
+    assert any(line.startswith("connector  camera ") and " see " in line for line in lines)
+    assert any(line.startswith("connector  ur ") and " read act " in line for line in lines)
     assert main(["list", "--json"]) == 0
-    assert {each["name"] for each in json.loads(capsys.readouterr().out)} >= {"files", "mqtt", "opcua"}
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found.keys() >= {"files", "mqtt", "opcua"}
+    assert {key: found["camera"][key] for key in ("reads", "writes", "acts", "sees")} == {
+        "reads": False, "writes": False, "acts": False, "sees": True
+    }  # fmt: skip
 
 
 def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,20 @@ class Acme(Connector[AcmeSettings]):
         raise NotImplementedError
 
 
+class Arm(Connector[AcmeSettings]):
+    Settings = AcmeSettings
+
+    def actuator(self):
+        raise NotImplementedError
+
+
+class Eye(Connector[AcmeSettings]):
+    Settings = AcmeSettings
+
+    def camera(self):
+        raise NotImplementedError
+
+
 class Mute(Connector[AcmeSettings]):
     Settings = AcmeSettings
 
@@ -91,6 +105,16 @@ def test_a_vendors_connector_is_found_like_ours(site: Site) -> None:
     assert (acme.about, acme.trouble) == ("Reads tags from an Acme PLC.", "")
 
 
+@pytest.mark.parametrize(("offer", "acts", "sees"), [("Arm", True, False), ("Eye", False, True)])
+def test_a_connector_that_only_acts_or_only_sees_is_usable(site: Site, offer: str, acts: bool, sees: bool) -> None:
+    site.install("acme-plc", f"[plantgate.connectors]\nacme = acme_plc:{offer}\n", module="acme_plc", text=MODULE)
+
+    (acme,) = site.registry().installed()
+
+    assert acme.trouble == ""
+    assert (acme.reads, acme.writes, acme.acts, acme.sees) == (False, False, acts, sees)
+
+
 def test_other_kinds_of_plugins_are_listed_and_are_no_connectors(site: Site) -> None:
     site.install("acme-plc", "[plantgate.transforms]\nscale = acme_plc:scale\n", module="acme_plc", text=MODULE)
 
@@ -127,7 +151,7 @@ def test_two_packages_that_offer_one_name_are_an_error_not_a_race(site: Site) ->
         ("acme_sad:Acme", "cannot be loaded: cannot import name 'nothing' from 'acme_plc'"),
         ("acme_plc:scale", "of acme-plc is not a Connector"),
         ("acme_plc:AcmeSettings", "of acme-plc is not a Connector"),
-        ("acme_plc:Mute", "neither reads nor writes"),
+        ("acme_plc:Mute", "neither reads nor writes, nor acts, nor sees"),
         ("acme_plc:Unset", "has no settings model"),
         ("acme_plc:Typed", "has a setting called `type`"),
     ],
@@ -156,7 +180,11 @@ def test_a_name_nobody_offers_is_not_installed() -> None:
 
 def test_ours_are_installed_and_usable() -> None:
     found = {each.name: each for each in registry().installed() if each.package == "plantgate"}
-    assert set(found) == {"files", "http", "kafka", "modbus", "mqtt", "opcua", "opcua_server", "sparkplug", "ur"}
+    assert set(found) == {
+        "camera", "files", "http", "kafka", "modbus", "mqtt", "opcua", "opcua_server", "sparkplug", "ur"
+    }  # fmt: skip
     assert {each.trouble for each in found.values()} == {""}
     assert (found["opcua"].reads, found["opcua"].writes) == (True, False)
     assert (found["mqtt"].reads, found["mqtt"].writes) == (True, True)
+    assert (found["ur"].acts, found["ur"].sees) == (True, False)
+    assert (found["camera"].acts, found["camera"].sees) == (False, True)

@@ -72,7 +72,7 @@ def brightness(number: int) -> int:
 def feeding(url: str, size: tuple[int, int] = (160, 120)) -> Iterator[Feed]:
     """Feeds that server, from a thread."""
     feed, leave = Feed(url, size), threading.Event()
-    thread = threading.Thread(target=feed.run, args=(leave,))
+    thread = threading.Thread(target=feed.run, args=(leave,), daemon=True)
     thread.start()
     try:
         yield feed

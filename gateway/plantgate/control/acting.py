@@ -24,7 +24,7 @@ from plantgate.control.reconcile import reconcile
 from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
 from plantgate.control.steady import Steady
-from plantgate.control.switches import Switches, Thrown
+from plantgate.control.switches import EVERYTHING, Switches, Thrown
 from plantgate.control.typed import read_back
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Clock, Log, iso
@@ -69,7 +69,7 @@ class Acting:
         steady = Steady(clock)
         gate = Gate(book, hands, record, Latest(book.tags(), clock), switches, steady, log=news, cells=cells)
         leases = Leases(gate, news)
-        gate.done = leases.stand
+        gate.leases = leases
         approvals = Approvals(gate, record, clock)
         arming = Arming(switches, steady, record, clock, people=settings.people_to_arm)
         find = partial(_find, log)
@@ -94,12 +94,12 @@ class Acting:
         for tag in past.standing:
             if tag in book.limits and book.limits[tag].settings.lease is not None:
                 self.leases.expire(tag)
-        new = [text for text in book.texts() if text.digest not in past.texts]
-        if past.texts:  # on the first start everything is stopped anyway
-            self._stop_what_changed({text.digest for text in new}, book)
+        new = [text for text in book.texts() if past.texts.get(text.name) != text.digest]
+        self._stop_what_changed({text.name for text in new}, book, first=not past.texts)
         for text in new:
             content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
-            await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details={"digest": text.digest, "text": content})
+            details = {"name": text.name, "digest": text.digest, "text": content}
+            await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details=details)
 
     def _keep_pace(self, intent: Entry, book: Book) -> None:
         """A restart is no way to write more often, or further, than the limits allow."""
@@ -113,18 +113,24 @@ class Acting:
             at = asyncio.get_running_loop().time() - max(0.0, ago)
             self.gate.pace.note(limits.tag, at, distance(after, before))
 
-    def _stop_what_changed(self, changed: Set[str], book: Book) -> None:
+    def _stop_what_changed(self, changed: Set[str], book: Book, *, first: bool) -> None:
         """Whoever can change the plant file is one person; what it allows now counts once people have armed it."""
-        tags = {limits.tag for limits in book.limits.values() if limits.text.digest in changed}
+        switches = self.gate.switches
+        if first or book.people.name in changed:
+            if EVERYTHING not in switches.thrown():
+                why = "its audit log is a new one" if first else "the people who may agree have changed"
+                switches.throw(EVERYTHING, Thrown("gateway", why, self.record.now()))
+            return
+        tags = {limits.tag for limits in book.limits.values() if limits.text.name in changed}
         tags.update(
             tag
             for rule in book.rules.values()
-            if rule.text.digest in changed and rule.id not in BUILT_IN
+            if rule.text.name in changed and rule.id not in BUILT_IN
             for tag in rule.settings.allows
         )
         for tag in sorted(tags):
             self._log.warning("limits or rules of a tag have changed; it is stopped until people arm it", tag=tag)
-            self.gate.switches.throw(tag, Thrown("gateway", "its limits or rules have changed", self.record.now()))
+            switches.throw(tag, Thrown("gateway", "its limits or rules have changed", self.record.now()))
 
 
 async def _find(log: AuditLog, name: str) -> Entry | None:

@@ -61,7 +61,7 @@ class Question:
 
 
 class Approvals:
-    """All questions that stand. None survives a restart, or a change of the rules."""
+    """All questions that stand. None survives a restart, and so no change of the rules."""
 
     def __init__(self, gate: Gate, record: Record, clock: Clock) -> None:
         self._gate, self._record, self._clock = gate, record, clock
@@ -137,10 +137,6 @@ class Approvals:
         )
         return question
 
-    def void(self) -> None:
-        """Rules or limits have changed: nobody has agreed to what would be written now."""
-        self._questions.clear()
-
     async def _ask(self, proposal: Proposal, limits: Limits, rule: Rule, answer: Answer) -> Answer:
         seconds = SECONDS[limits.settings.write_class]
         until = Deadline(min(proposal.deadline.at, asyncio.get_running_loop().time() + seconds))
@@ -148,6 +144,11 @@ class Approvals:
         command = _command(proposal, limits, rule, iso(wall) or "")
         digest = "sha256:" + hashlib.sha256(msgspec.json.encode(command, order="sorted")).hexdigest()
         asked = replace(proposal, deadline=until)
+        self._questions = {  # a newer question of the same proposer about the same tag takes the place of the older
+            name: each
+            for name, each in self._questions.items()
+            if (each.proposal.who.id, each.limits.tag) != (proposal.who.id, limits.tag)
+        }
         entry = await self._record.observed(
             Kind.APPROVAL,
             proposal.who,

@@ -8,7 +8,7 @@ from plantgate.control.approvals import Person
 from plantgate.control.record import Record
 from plantgate.control.settings import Role
 from plantgate.control.steady import Steady
-from plantgate.control.switches import Switches, Thrown
+from plantgate.control.switches import EVERYTHING, Switches, Thrown
 from plantgate.sdk import Clock, Rejected, iso
 
 _TOGETHER_SECONDS: Final = 300.0
@@ -28,8 +28,13 @@ class Arming:
     async def stop(self, name: str, who: Who, reason: str) -> None:
         """Counts before it is on record, and also where it cannot be. Raises `GatewayError` then."""
         self._first.pop(name, None)
-        self._switches.throw(name, Thrown(who.id, reason, iso(self._clock.now()) or ""))
-        await self._record.observed(Kind.SWITCH, who, target=_target(name), note=reason, details={"switch": "stopped"})
+        try:
+            self._switches.throw(name, Thrown(who.id, reason, iso(self._clock.now()) or ""))
+        finally:
+            details = {"switch": "stopped"}
+            await self._record.observed(
+                Kind.SWITCH, who, target=_target(name), note=reason, details=details, emergency=True
+            )
 
     async def arm(self, name: str, person: Person, reason: str) -> str:
         """The switch is released once enough people have said so; a sentence that says how it stands.
@@ -38,7 +43,8 @@ class Arming:
         """
         if not person.roles & _ROLES:
             raise Rejected(f"{person.id} is neither operator nor engineer")
-        if name not in self._switches.thrown():
+        untrusted = name == EVERYTHING and bool(self._steady.objection())
+        if name not in self._switches.thrown() and not untrusted:
             raise Rejected(f"{name!r} is not stopped; `plantgate control status` shows what is")
         first = self._waiting(name)
         if self._people > 1 and (first is None or first.id == person.id):
@@ -46,6 +52,7 @@ class Arming:
             return f"{person.id} agrees; within {_TOGETHER_SECONDS / 60:g} minutes somebody else must too"
         if self._people > 1 and first is not None and not first.roles | person.roles >= _ROLES:
             raise Rejected("arming takes an operator and an engineer")
+        throws = self._switches.throws
         together = (person.id,) if first is None else (first.id, person.id)
         who = Who(kind="person", id=person.id, authenticated_by="local socket")
         await self._record.observed(
@@ -56,9 +63,12 @@ class Arming:
             details={"switch": "armed", "people": " ".join(together)},
             result=Result.OK,
         )
+        if self._switches.throws != throws:
+            raise Rejected(f"somebody stopped something meanwhile; {name} stays stopped: look, and arm it again")
         self._first.pop(name, None)
         self._switches.release(name)
-        self._steady.trust()
+        if name == EVERYTHING:
+            self._steady.trust()
         return f"{name} is armed"
 
     def _waiting(self, name: str) -> Person | None:

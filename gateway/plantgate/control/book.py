@@ -34,6 +34,7 @@ _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 class Text:
     """What was written in the plant file, exactly, and its digest."""
 
+    name: str
     content: str
     digest: str
 
@@ -41,7 +42,7 @@ class Text:
     def of(cls, name: str, settings: Settings) -> "Text":
         """Canonical JSON of the settings, under their name."""
         content = _ENCODER.encode({name: digestible(settings)})
-        return cls(content.decode(), f"sha256:{hashlib.sha256(content).hexdigest()}")
+        return cls(name, content.decode(), f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Clause:
         """Facts that a proposer gives are named by a rule only."""
         given = settings.facts if isinstance(settings, RuleSettings) else ()
         return cls(Condition(settings.when, (*settings.over, *given)), settings.over, settings.age_max_seconds)
+
+    def saw(self, latest: Latest) -> str:
+        """The live values that it is judged over, for the record."""
+        seen = {name: latest.get(tag) for name, tag in self.over.items()}
+        return ", ".join(f"{name} {'none' if one is None else one.value!r}" for name, one in seen.items())
 
     def objection(self, latest: Latest, given: Mapping[str, Value]) -> str:
         """Why it does not hold now; empty where it does."""
@@ -95,28 +101,32 @@ class Book:
 
     rules: Mapping[str, Rule]
     limits: Mapping[str, Limits]
+    people: Text
+    """Who may agree and arm, and how many it takes."""
 
     @classmethod
     def of(cls, settings: ControlSettings) -> "Book":
         """As the plant file has them."""
         rules = {**settings.rules, **_built_in(settings)}
         return cls(
-            {name: Rule(name, rule, Clause.of(rule), Text.of(name, rule)) for name, rule in rules.items()},
+            {name: Rule(name, rule, Clause.of(rule), Text.of(f"rule {name}", rule)) for name, rule in rules.items()},
             {
                 tag: Limits(
                     tag,
                     writable,
                     {name: Clause.of(interlock) for name, interlock in writable.interlocks.items()},
-                    Text.of(tag, writable),
+                    Text.of(f"tag {tag}", writable),
                 )
                 for tag, writable in settings.writes.items()
             },
+            Text.of("people", settings.model_copy(update={"writes": {}, "rules": {}, "loops": {}, "socket": None})),
         )
 
     def texts(self) -> Iterator[Text]:
         """Of every rule and every limit."""
         yield from (rule.text for rule in self.rules.values())
         yield from (limits.text for limits in self.limits.values())
+        yield self.people
 
     def tags(self) -> frozenset[str]:
         """The live tags that any of them asks about."""

@@ -4,13 +4,13 @@ The local socket is one way to the desk; whatever else opens a way brings its ow
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from plantgate.audit.entry import Entry, Kind, Result, Who
 from plantgate.control.approvals import SECONDS, Approvals, Person, Question
 from plantgate.control.arming import Arming
-from plantgate.control.book import EMERGENCY_RULE, Book
+from plantgate.control.book import BUILT_IN, EMERGENCY_RULE, Book
 from plantgate.control.gate import Gate
 from plantgate.control.leases import Leases
 from plantgate.control.proposal import Answer, Proposal
@@ -123,13 +123,13 @@ class Desk:
         """Break-glass: for this person, for a quarter of an hour."""
         self._may_propose(person)
         who = Who(kind="person", id=person.id, authenticated_by="local socket")
+        reason = _reason(asked)
         if asked.get("over", "") == "yes":
             note = {"emergency": "over"}
             if not self._gate.emergencies.end(person.id):
                 raise Rejected(f"{person.id} has not declared an emergency")
         else:
             note = {"emergency": "declared"}
-        reason = _reason(asked)
         self._log.error("an emergency", person=person.id, reason=reason, **note)
         await self._record.observed(Kind.EMERGENCY, who, note=reason, details=note, emergency=True)
         if note["emergency"] == "over":
@@ -153,6 +153,8 @@ class Desk:
             expects = read_back(expected, limits.settings.data_type) if expected else None
         except ValueError as error:
             raise Rejected(str(error)) from None
+        if asked.get("rule", "") in BUILT_IN - {EMERGENCY_RULE}:
+            raise Rejected(f"{asked['rule']} is not for writing; `plantgate revert` undoes a write")
         proposal = Proposal(
             tag=limits.tag,
             value=value,
@@ -183,14 +185,17 @@ class Desk:
         """A person has looked at a machine that cannot be asked, and says what became of a write."""
         self._may_propose(person)
         intent = await self._entry(asked)
-        held = self._gate.held.get(intent.target.connection, {}) if intent.target else {}
-        if intent.id not in held:
-            raise Rejected(f"{intent.id} is not held; `plantgate control status` shows what is")
+        connection = intent.target.connection if intent.target else ""
         happened = {"yes": Result.OK, "no": Result.FAILED}.get(asked.get("happened", ""))
         if happened is None:
             raise Rejected("say whether it happened: yes or no")
-        await self._record.outcome(intent, happened, f"{person.id} looked at the machine: {_reason(asked)}")
-        self._gate.settle(intent)
+        reason = _reason(asked)
+        hand = self._gate.hands.get(connection)
+        async with hand.busy if hand is not None else nullcontext():  # the machine may be being asked just now
+            if intent.id not in self._gate.held.get(connection, {}):
+                raise Rejected(f"{intent.id} is not held; `plantgate control status` shows what is")
+            await self._record.outcome(intent, happened, f"{person.id} looked at the machine: {reason}")
+            self._gate.settle(intent)
         return {"settled": intent.id}
 
     async def _entry(self, asked: Asked) -> Entry:

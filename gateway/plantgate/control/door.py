@@ -5,6 +5,7 @@ import os
 import pwd
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ from plantgate.sdk import GatewayError, Log
 _LINE_MAX: Final = 64 * 1024
 _ASK_SECONDS: Final = 10.0
 """How long somebody who has connected may take to ask."""
-_GUESTS_MAX: Final = 32
+_OF_ONE_MAX: Final = 8
+_USERS_MAX: Final = 64
+"""Connections of one user, and users, at a time."""
 _PEER: Final = struct.Struct("3i")
 """struct ucred: process, user, group (unix(7))."""
 
@@ -39,17 +42,24 @@ _DECODER: Final = msgspec.json.Decoder(Request)
 async def opened(path: Path, desk: Desk, people: Mapping[str, PersonSettings], log: Log) -> AsyncIterator[None]:
     """Serve the desk at this path; whoever may do what there is the desk's to say. Raises `OSError`."""
     listening = _bound(path)
-    guests = asyncio.Semaphore(_GUESTS_MAX)
+    guests: Counter[int] = Counter()
+    """Connections that are open, by user: nobody can keep another from the switch."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = _uid(writer)
+        guests[uid] += 1
         try:
-            if not guests.locked():
-                async with guests:
-                    await _answer(reader, writer, desk, people, log)
+            if guests[uid] <= _OF_ONE_MAX and len(guests) <= _USERS_MAX:
+                await _answer(reader, writer, desk, _person(uid, people), log)
+                writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # whoever asked is gone, or never asked; what was begun is on record all the same
         finally:
-            writer.close()
+            guests[uid] -= 1
+            if not guests[uid]:
+                del guests[uid]
+            if not writer.is_closing():
+                writer.transport.abort()  # what it does not read it need not have
 
     server = await asyncio.start_unix_server(serve, sock=listening, limit=_LINE_MAX)
     try:
@@ -89,7 +99,7 @@ async def _answer(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     desk: Desk,
-    people: Mapping[str, PersonSettings],
+    person: Person,
     log: Log,
 ) -> None:
     async with asyncio.timeout(_ASK_SECONDS):
@@ -100,7 +110,6 @@ async def _answer(
     told: dict[str, Any]
     try:
         request = _DECODER.decode(line)
-        person = _person(writer, people)
         if (answering := desk.requests.get(request.do)) is None:
             told = {"error": f"{request.do[:64]!r} is not something to ask for"}
         else:
@@ -117,10 +126,15 @@ async def _answer(
         await writer.drain()
 
 
-def _person(writer: asyncio.StreamWriter, people: Mapping[str, PersonSettings]) -> Person:
-    """Whoever runs the process at the other end; somebody the plant file does not know has no roles."""
+def _uid(writer: asyncio.StreamWriter) -> int:
+    """Of whoever runs the process at the other end."""
     peer: socket.socket = writer.get_extra_info("socket")
     _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)
+
+
+def _person(uid: int, people: Mapping[str, PersonSettings]) -> Person:
+    """Somebody the plant file does not know has no roles."""
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -1,7 +1,8 @@
 """Break-glass: a person on the spot writes past rules and interlocks, for a while, and everybody can see it.
 
-What stays: a tag that may be written at all, its type, unit and range, class W4, and a machine of which it is known
-what it has. What goes: people, interlocks, switches, steps, pace, clock, and every rule but the one for emergencies.
+What stays: a tag that may be written at all, its type, unit and range, class W4, a gateway that was armed once, and a
+machine of which it is known what it has. What goes: people, interlocks, switches that people threw, steps, pace, clock,
+and every rule but the one for emergencies.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from typing import Final
 from plantgate.audit.entry import Who
 
 SECONDS_MAX: Final = 900.0
-STAYS: Final = frozenset({"class", "type", "unit", "range", "resolution", "rule", "deadline", "hold"})
+STAYS: Final = frozenset({"switch", "class", "type", "unit", "range", "resolution", "rule", "deadline", "hold"})
 """Guards of the first round that are asked all the same."""
 
 

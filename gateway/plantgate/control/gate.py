@@ -7,7 +7,7 @@ the machine has been asked (see `reconcile`).
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from plantgate.audit.entry import Approval, Check, Entry, Result
 from plantgate.control import guard
@@ -20,7 +20,7 @@ from plantgate.control.pace import Pace
 from plantgate.control.proposal import Agreed, Answer, Proposal, Standing
 from plantgate.control.record import Record
 from plantgate.control.steady import Steady
-from plantgate.control.switches import Switches
+from plantgate.control.switches import EVERYTHING, Switches
 from plantgate.sdk import (
     Command,
     Deadline,
@@ -41,6 +41,36 @@ _READ_BACK_PAUSES = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds between one look at the machine and the next, the last for ever: quick for robots, patient for ovens."""
 
 
+class Lessor(Protocol):
+    """Whoever sees to it that a leased setpoint ends: `plantgate.control.leases.Leases`."""
+
+    def begin(self, limits: Limits, rule: str) -> bool:
+        """A write is about to be sent; True if nothing stood before."""
+        ...
+
+    def withdraw(self, tag: str) -> None:
+        """It was not sent, and nothing stood before."""
+        ...
+
+    def stand(self, limits: Limits, rule: str) -> None:
+        """The machine has it."""
+        ...
+
+
+class Nobody:
+    """Lets nothing."""
+
+    def begin(self, limits: Limits, rule: str) -> bool:
+        """Nothing begins."""
+        return False
+
+    def withdraw(self, tag: str) -> None:
+        """There is nothing."""
+
+    def stand(self, limits: Limits, rule: str) -> None:
+        """Nothing stands."""
+
+
 class Gate:
     """What proposes writes comes here, and nowhere else."""
 
@@ -57,8 +87,7 @@ class Gate:
         cells: Callable[[str], tuple[str, ...]] = lambda connection: (),
     ) -> None:
         """`cells`: the other names under which a connection can be stopped."""
-        self.done: Callable[[Limits], None] = lambda limits: None
-        """Told of every write that was read back."""
+        self.leases: Lessor = Nobody()
         self.book, self.hands, self.latest, self.switches, self.steady = book, hands, latest, switches, steady
         self.emergencies = Emergencies()
         self.pace = Pace()
@@ -155,7 +184,15 @@ class Gate:
         except (GatewayError, OSError) as error:
             self._log.error("nothing is written to machines: the audit log takes no entry", reason=str(error))
             return Answer(standing=Standing.DENIED, reason=f"the audit log takes no entry: {error}", checks=checks)
-        answer = await self._write(hand, proposal.deadline, limits, intent, before, value, emergency=scene.emergency)
+        answer = await self._write(
+            hand,
+            proposal.deadline,
+            limits,
+            intent,
+            before,
+            value,
+            lambda: self._scene(proposal, limits, rule, approvals),
+        )
         return Answer(standing=answer.standing, reason=answer.reason, entry=intent.id, checks=checks, seen=answer.seen)
 
     async def _write(
@@ -166,13 +203,15 @@ class Gate:
         intent: Entry,
         before: Sample,
         value: Setpoint,
-        *,
-        emergency: bool,
+        scene: Callable[[], Scene],
     ) -> Answer:
         """The intent is durable: write, once, and put on record what came of it."""
-        stopped = self._stopped(limits)
-        if stopped and not emergency:
-            return await self._ended(intent, Standing.DENIED, Result.DENIED, stopped)
+        # Once more: putting the intent on record took its time.
+        checks = guard.first_round(scene())
+        if objections := guard.refused(checks):
+            standing = _standing_of(checks)
+            result = Result.LATE if standing is Standing.LATE else Result.DENIED
+            return await self._ended(intent, standing, result, objections)
         if deadline.passed():
             return await self._ended(intent, Standing.LATE, Result.LATE, "the deadline passed before anything was sent")
         has = before.value
@@ -181,17 +220,27 @@ class Gate:
             asyncio.get_running_loop().time(),
             guard.distance(value, has) if isinstance(has, bool | int | float | str) else 0.0,
         )
+        began = self.leases.begin(limits, _rule_of(intent))
         try:
             await hand.write(Command(intent.id, limits.tag, value, deadline), limits.settings.read_back.settle_seconds)
         except Unavailable as error:
+            self._nothing_was_sent(limits, began)
             standing = Standing.LATE if deadline.passed() else Standing.FAILED
             result = Result.LATE if deadline.passed() else Result.FAILED
             return await self._ended(intent, standing, result, str(error))
         except Rejected as error:
+            self._nothing_was_sent(limits, began)
             return await self._ended(intent, Standing.FAILED, Result.FAILED, str(error))
         except OutcomeUnknown as error:
             return await self._unknown(intent, str(error))
+        except BaseException:
+            self.hold(intent)  # the process is ending: what became of it is asked after the next start
+            raise
         return await self._read_back(hand, limits, intent, value)
+
+    def _nothing_was_sent(self, limits: Limits, began: bool) -> None:
+        if began:
+            self.leases.withdraw(limits.tag)
 
     async def _read_back(self, hand: Hand, limits: Limits, intent: Entry, value: Setpoint) -> Answer:
         """The machine has confirmed it; look until it has it."""
@@ -209,7 +258,7 @@ class Gate:
             except GatewayError as error:
                 return await self._unknown(intent, f"confirmed, and then not to be read back: {error}")
             if (has := _value_of(seen)) is not None and guard.same(value, has, limits):
-                self.done(limits)
+                self.leases.stand(limits, _rule_of(intent))
                 return await self._ended(intent, Standing.DONE, Result.OK, "", seen, limits)
         return await self._ended(
             intent, Standing.FAILED, Result.FAILED, "the machine confirmed it, and has another value", seen, limits
@@ -261,7 +310,7 @@ class Gate:
         return Answer(standing=standing, reason=reason, entry=entry, checks=checks)
 
     def _scene(self, proposal: Proposal, limits: Limits, rule: Rule | None, approvals: tuple[Approval, ...]) -> Scene:
-        held = self.held.get(limits.settings.connection, {})
+        held = self._held_for(limits)
         return Scene(
             proposal=proposal,
             limits=limits,
@@ -269,12 +318,22 @@ class Gate:
             latest=self.latest,
             pace=self.pace,
             stopped=self._stopped(limits),
-            held=f"it is not known yet what became of {next(iter(held))}" if held else "",
+            held=f"it is not known yet what became of {held}" if held else "",
             agreed=len({approval.by for approval in approvals}),
             clock=self.steady.objection(),
             emergency=self._is_emergency(proposal),
+            never_armed=self.switches.by_gateway(EVERYTHING),
             now=asyncio.get_running_loop().time(),
         )
+
+    def _held_for(self, limits: Limits) -> str:
+        """An intent that holds the tag's connection, or the tag itself, whatever its connection was called then."""
+        for connection, intents in self.held.items():
+            for name, intent in intents.items():
+                same = intent.target is not None and intent.target.address == limits.tag
+                if same or connection == limits.settings.connection:
+                    return name
+        return ""
 
     def _is_emergency(self, proposal: Proposal) -> bool:
         return proposal.rule == EMERGENCY_RULE and self.emergencies.is_open(proposal.who)
@@ -298,8 +357,12 @@ def _that_count(agreed: Agreed | None, limits: Limits, rule: Rule | None) -> tup
     return agreed.approvals if same else ()
 
 
+def _rule_of(intent: Entry) -> str:
+    return "" if intent.why is None else intent.why.rule
+
+
 def _in_emergency(intent: Entry) -> bool:
-    return intent.why is not None and intent.why.rule == EMERGENCY_RULE
+    return _rule_of(intent) == EMERGENCY_RULE
 
 
 def _standing_of(checks: tuple[Check, ...]) -> Standing:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from plantgate.audit.entry import Check
-from plantgate.control.book import EMERGENCY_RULE, LEASE_RULE, Limits, Rule
+from plantgate.control.book import EMERGENCY_RULE, LEASE_RULE, REVERT_RULE, Limits, Rule
 from plantgate.control.emergency import STAYS
 from plantgate.control.latest import Latest
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Proposal
 from plantgate.control.settings import PEOPLE_NEEDED, Proposer, WriteClass
-from plantgate.control.typed import DataType, exact, vector, written
+from plantgate.control.typed import DataType, exact, plain, vector, written
 from plantgate.sdk import Sample, Setpoint, Severity, quality_name, severity
 
 SAW_MAX: Final = 400
@@ -40,6 +40,8 @@ class Scene:
     """Why its connection is held: something written to it is not known to have happened."""
     agreed: int
     """How many people have agreed to exactly this."""
+    never_armed: bool
+    """Whether the gateway as a whole was stopped by itself: it is new, or what it may do has changed."""
     emergency: bool
     """Whether this person has declared one, and writes by the rule for it."""
     clock: str
@@ -60,10 +62,8 @@ def first_round(scene: Scene) -> tuple[Check, ...]:
     if scene.emergency:
         return tuple(_check(name, guard(scene)) for name, guard in _FIRST if name in STAYS)
     checks = [_check(name, guard(scene)) for name, guard in _FIRST]
-    checks += [
-        _check(f"interlock {name}", clause.objection(scene.latest, {}))
-        for name, clause in scene.limits.interlocks.items()
-    ]
+    for name, clause in scene.limits.interlocks.items():
+        checks.append(_check(f"interlock {name}", clause.objection(scene.latest, {}), clause.saw(scene.latest)))
     return tuple(checks)
 
 
@@ -132,6 +132,8 @@ def setpoint(scene: Scene) -> Setpoint:
 
 
 def _switch(scene: Scene) -> str:
+    if scene.emergency and not scene.never_armed:
+        return ""
     return scene.stopped
 
 
@@ -188,6 +190,8 @@ def _rule(scene: Scene) -> str:
     rule, proposal = scene.rule, scene.proposal
     if rule is None:
         return f"there is no rule {proposal.rule[:64]!r}"
+    if rule.id == REVERT_RULE and not proposal.reverses:
+        return f"{rule.id} undoes a write, and this undoes none"
     if rule.id == EMERGENCY_RULE and not scene.emergency:
         return f"{proposal.who.id[:64]} has not declared an emergency"
     if proposal.tag not in rule.settings.allows:
@@ -296,5 +300,6 @@ def _number(scene: Scene) -> float | int | None:
     return None if isinstance(value, bool | str) else value
 
 
-def _check(name: str, objection: str) -> Check:
-    return Check(guard=name, passed=not objection, saw=objection[:SAW_MAX])
+def _check(name: str, objection: str, saw: str = "") -> Check:
+    """`saw`: what it looked at, which stands in the record where it does not object."""
+    return Check(guard=name, passed=not objection, saw=plain(objection or saw, SAW_MAX))

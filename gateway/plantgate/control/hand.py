@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Actuator, Command, Deadline, GatewayError, OutcomeUnknown, Rejected, Sample, Unavailable
+from plantgate.sdk import Actuator, Command, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 
 _READ_SECONDS_MAX = 5.0
 
@@ -47,7 +47,7 @@ class Hand:
         await self._there.wait()
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
-        """What the machine has now. Raises `Unavailable`, `Rejected`."""
+        """What the machine has now. Raises `Unavailable`, `Rejected`; a bug of the actuator is `Unavailable` too."""
         actuator = self._session()
         try:
             async with asyncio.timeout_at(min(deadline.at, asyncio.get_running_loop().time() + _READ_SECONDS_MAX)):
@@ -58,14 +58,19 @@ class Hand:
             raise Unavailable(f"{self.connection}: did not say in time what it has for {tag}") from None
         except Rejected:
             raise
-        except GatewayError:
+        except Unavailable:
             self._broken.set()
             raise
+        except (Exception, asyncio.CancelledError) as error:
+            self._broken.set()
+            if _we_are_cancelled(error):
+                raise
+            raise Unavailable(f"{self.connection}: unexpected {type(error).__name__}: {error}") from error
 
     async def write(self, command: Command, confirm_seconds: float) -> None:
         """Send it, once, and hear the machine confirm it within that time. Raises as `Actuator.write` does.
 
-        An error that an actuator should not raise counts as an unknown outcome: it may have been met after sending.
+        Any other error counts as an unknown outcome: it may have been met after sending.
         """
         actuator = self._session()
         try:
@@ -76,14 +81,22 @@ class Hand:
             raise OutcomeUnknown(f"{self.connection}: did not confirm {command.tag} in {confirm_seconds:g} s") from None
         except Rejected:
             raise
-        except GatewayError:
+        except (Unavailable, OutcomeUnknown):
             self._broken.set()
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._broken.set()
+            if _we_are_cancelled(error):
+                raise
             raise OutcomeUnknown(f"{self.connection}: unexpected {type(error).__name__}: {error}") from error
 
     def _session(self) -> Actuator:
         if self._actuator is None or self._broken.is_set():
             raise Unavailable(f"{self.connection}: there is no session for writing at the moment")
         return self._actuator
+
+
+def _we_are_cancelled(error: BaseException) -> bool:
+    """Told from a future of the actuator's own that was cancelled, which is a fault of its and no wish of ours."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -6,9 +6,10 @@ import math
 from plantgate.control.book import LEASE_RULE, Limits
 from plantgate.control.gate import Gate
 from plantgate.control.guard import GRID, same
+from plantgate.control.pace import Pace
 from plantgate.control.proposal import Answer, Proposal, Standing
 from plantgate.control.record import GATEWAY
-from plantgate.control.typed import exact
+from plantgate.control.typed import exact, vector, vector_text
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Deadline, GatewayError, Log, Setpoint
 
@@ -24,20 +25,33 @@ class Leases:
         self._gate, self._log = gate, log
         self._ends: dict[str, float] = {}
         self._told: dict[str, str] = {}
+        self._ending: set[str] = set()
+        """Tags whose lease has ended, and whose fallback is on its way."""
         self._changed = asyncio.Event()
 
-    def stand(self, limits: Limits) -> None:
+    def begin(self, limits: Limits, rule: str) -> bool:
+        """Before a leased tag is written: whatever becomes of the write, something ends it. True if it began here."""
+        if limits.settings.lease is None or rule == LEASE_RULE or limits.tag in self._ends:
+            return False
+        self.stand(limits, rule)
+        return True
+
+    def withdraw(self, tag: str) -> None:
+        """Nothing was written after all."""
+        self._ends.pop(tag, None)
+
+    def stand(self, limits: Limits, rule: str) -> None:
         """A leased tag was written: it stands for its whole time from now."""
-        if (lease := limits.settings.lease) is not None:
+        if (lease := limits.settings.lease) is not None and rule != LEASE_RULE:
             self._ends[limits.tag] = asyncio.get_running_loop().time() + lease.seconds
             self._changed.set()
 
     def renew(self, tag: str) -> bool:
         """Whoever set it is still there; False where nothing stands that could be renewed."""
         left, limits = self.left(tag), self._gate.book.limits.get(tag)
-        if left is None or left <= 0 or limits is None:
+        if left is None or left <= 0 or limits is None or tag in self._ending:
             return False
-        self.stand(limits)
+        self.stand(limits, "")
         return True
 
     def left(self, tag: str) -> float | None:
@@ -56,8 +70,14 @@ class Leases:
             self._changed.clear()
             now = asyncio.get_running_loop().time()
             for tag in [tag for tag, end in self._ends.items() if end <= now]:
-                if await stop.unless(lambda tag=tag: self._fall_back(tag)):  # type: ignore[misc]
-                    self._ends.pop(tag, None)
+                end = self._ends[tag]
+                self._ending.add(tag)
+                there = await stop.unless(lambda tag=tag: self._fall_back(tag))  # type: ignore[misc]
+                if self._ends.get(tag) != end:  # written anew meanwhile: that stands for its own time
+                    self._ending.discard(tag)
+                elif there:
+                    self._ending.discard(tag)
+                    del self._ends[tag]
                 else:
                     self._ends[tag] = asyncio.get_running_loop().time() + _AGAIN_SECONDS
             await stop.unless(self._wait)
@@ -83,7 +103,7 @@ class Leases:
             return self._tell(tag, f"cannot be read: {error}")
         if same(fallback, has, limits):
             return self._done(tag)
-        answer = await self._write(limits, _towards(fallback, has, limits))
+        answer = await self._write(limits, _towards(fallback, has, limits, self._gate.pace))
         if answer.standing is not Standing.DONE:
             return self._tell(tag, answer.reason)
         reached = answer.seen is not None and same(fallback, answer.seen, limits)
@@ -114,15 +134,32 @@ class Leases:
         return True
 
 
-def _towards(fallback: Setpoint, has: Setpoint, limits: Limits) -> Setpoint:
-    """The fallback, or as far towards it as one step may go."""
-    step = limits.settings.step_max
-    if step is None or isinstance(fallback, bool | str) or isinstance(has, bool | str):
+def _towards(fallback: Setpoint, has: Setpoint, limits: Limits, pace: Pace) -> Setpoint:
+    """The fallback, or as far towards it as one step, and what is left of the minute's way, may go."""
+    settings = limits.settings
+    step = math.inf if settings.step_max is None else settings.step_max
+    if settings.change_max_per_minute is not None:
+        now = asyncio.get_running_loop().time()
+        step = min(step, max(0.0, settings.change_max_per_minute - pace.distance(limits.tag, now)))
+    if isinstance(fallback, str) and isinstance(has, str):
+        goal, place = vector(fallback), vector(has)
+        if goal is None or place is None or len(goal) != len(place):
+            return fallback
+        return str(vector_text([_step(one, other, step) for one, other in zip(goal, place, strict=True)]))
+    if isinstance(fallback, bool | str) or isinstance(has, bool | str):
         return fallback
     if abs(fallback - has) <= step:
         return fallback
-    moved = has + step if fallback > has else has - step
-    if (grid := limits.settings.resolution) is not None:
+    moved = _step(fallback, has, step)
+    if (grid := settings.resolution) is not None:
         steps = moved / grid
         moved = (math.floor(steps + GRID) if fallback > has else math.ceil(steps - GRID)) * grid
-    return int(moved) if isinstance(fallback, int) else float(moved)
+    if isinstance(fallback, int):
+        return math.floor(moved) if fallback > has else math.ceil(moved)
+    return float(moved)
+
+
+def _step(goal: float, place: float, step: float) -> float:
+    if abs(goal - place) <= step:
+        return float(goal)
+    return place + step if goal > place else place - step

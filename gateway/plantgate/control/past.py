@@ -21,11 +21,13 @@ class Past:
     open: dict[str, Entry] = field(default_factory=dict)
     """Intents of which the log does not say what became of them, by id."""
     standing: dict[str, Entry] = field(default_factory=dict)
-    """Of each tag the last intent that is known to have happened."""
+    """Of each tag the last intent that has happened, or may have."""
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_RECENT))
     """The last intents, for the pace."""
-    texts: set[str] = field(default_factory=set)
-    """Digests of the rules and limits whose text is on record."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Of every rule and limit, by name, the digest of the text that was in force last."""
+    settled: set[str] = field(default_factory=set)
+    """Intents with an outcome that came before them: an emergency's, taken in from the reserve later."""
 
     def hear(self, content: bytes) -> None:
         """The next entry of the log. Raises `ValueError` for bytes that are none."""
@@ -33,16 +35,34 @@ class Past:
             return
         entry = decode(content)
         if entry.kind is Kind.RULE_CHANGE:
-            self.texts.add(entry.details.get("digest", ""))
+            self.texts[entry.details.get("name", "")] = entry.details.get("digest", "")
         elif entry.kind is not Kind.WRITE or entry.target is None:
             return
         elif entry.phase is Phase.INTENT:
-            self.open[entry.id] = entry
-            self.recent.append(entry)
+            self._intend(entry)
         elif entry.phase is Phase.OUTCOME and entry.result is not Result.UNKNOWN:
-            intent = self.open.pop(entry.refers_to, None)
-            if intent is not None and entry.result is Result.OK:
-                self.standing[entry.target.address] = intent
+            self._end(entry)
+
+    def _intend(self, entry: Entry) -> None:
+        self.recent.append(entry)
+        if entry.id in self.settled:
+            self.settled.discard(entry.id)
+            return
+        self.open[entry.id] = entry
+        if entry.target is not None:
+            self.standing[entry.target.address] = entry
+
+    def _end(self, outcome: Entry) -> None:
+        intent = self.open.pop(outcome.refers_to, None)
+        if intent is None:
+            self.settled.add(outcome.refers_to)
+            return
+        nothing = outcome.result in (Result.LATE, Result.DENIED) or (
+            outcome.result is Result.FAILED and outcome.after is None
+        )
+        assert intent.target is not None, "an intent to write has a target"
+        if nothing and self.standing.get(intent.target.address) is intent:
+            del self.standing[intent.target.address]
 
 
 def recall(entries: Iterable[bytes]) -> Past:

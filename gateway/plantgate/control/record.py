@@ -19,7 +19,7 @@ from plantgate.audit.entry import (
 )
 from plantgate.control.book import Limits, Rule
 from plantgate.control.proposal import Proposal
-from plantgate.control.typed import written
+from plantgate.control.typed import LENGTH_MAX, plain, written
 from plantgate.sdk import Clock, Sample, Setpoint, iso, quality_name
 
 GATEWAY = Who(kind="gateway", id="gateway")
@@ -103,7 +103,7 @@ class Record:
             result=result,
             refers_to=intent.id,
             trace=intent.trace,
-            note=_plain(note, _NOTE_MAX),
+            note=plain(note, _NOTE_MAX),
         )
         return await self._put(entry, emergency)
 
@@ -129,7 +129,7 @@ class Record:
             who=who,
             target=target,
             result=result,
-            note=_plain(note, _NOTE_MAX),
+            note=plain(note, _NOTE_MAX),
             details=dict(details or {}),
             approvals=approvals,
         )
@@ -166,12 +166,14 @@ class Record:
             phase=phase,
             time=self.now(),
             who=proposal.who,
-            target=Target(connection=limits.settings.connection if limits else "", address=_plain(proposal.tag)),
+            target=Target(
+                connection=limits.settings.connection if limits else "", address=plain(proposal.tag, _SHOWN_MAX)
+            ),
             before=before,
             after=proposed,
             result=result,
             why=Why(
-                rule=_plain(proposal.rule),
+                rule=plain(proposal.rule, _SHOWN_MAX),
                 digest=rule.text.digest if rule else "",
                 cites=rule.settings.cites if rule else "",
                 checks=checks,
@@ -179,8 +181,8 @@ class Record:
             model=proposal.model,
             approvals=approvals,
             reverses=proposal.reverses,
-            trace=proposal.trace,
-            note=_plain(note, _NOTE_MAX),
+            trace=plain(proposal.trace, _SHOWN_MAX),
+            note=plain(note, _NOTE_MAX),
             details={"limits": limits.text.digest} if limits else {},
         )
 
@@ -197,7 +199,7 @@ def _sampled(sample: Sample, limits: Limits) -> Quantity:
     value = sample.value
     shown = written(value) if isinstance(value, bool | int | float | str) else type(value).__name__
     return Quantity(
-        value=_plain(shown),
+        value=plain(shown, LENGTH_MAX),
         data_type=limits.settings.data_type.value,
         unit=limits.settings.unit,
         quality="" if sample.quality == 0 else quality_name(sample.quality),
@@ -209,9 +211,4 @@ def _proposed(proposal: Proposal, limits: Limits | None) -> Quantity:
     value = proposal.value
     shown = written(value) if isinstance(value, bool | int | float | str) else type(value).__name__
     data_type = limits.settings.data_type.value if limits else ""
-    return Quantity(value=_plain(shown), data_type=data_type, unit=_plain(proposal.unit))
-
-
-def _plain(text: str, most: int = _SHOWN_MAX) -> str:
-    """Text that an entry can hold, whatever came: halves of characters are spelled out, and what is long is cut."""
-    return text[:most].encode("utf-8", "backslashreplace").decode()
+    return Quantity(value=plain(shown, LENGTH_MAX), data_type=data_type, unit=plain(proposal.unit, _SHOWN_MAX))

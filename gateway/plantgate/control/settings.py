@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from plantgate.control.condition import Condition, Expression
-from plantgate.control.typed import DataType, exact, is_numeric
+from plantgate.control.typed import DataType, exact, is_numeric, vector
 from plantgate.sdk import Settings
 
 RULE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -161,17 +161,31 @@ class WritableSettings(Settings):
                 fallback = exact(self.lease.fallback, self.data_type)
             except ValueError as error:
                 raise ValueError(f"lease.fallback: {error}") from None
-            if self.range is not None and isinstance(fallback, int | float):
-                low, high = self.range
-                if not low <= fallback <= high:
-                    raise ValueError(f"lease.fallback: {fallback:g} is outside the range {low:g} to {high:g}")
+            self._fallback_fits(fallback)
         return self
+
+    def _fallback_fits(self, fallback: Written) -> None:
+        """What ends a lease must itself pass the guards."""
+        if self.range is not None and isinstance(fallback, int | float):
+            low, high = self.range
+            if not low <= fallback <= high:
+                raise ValueError(f"lease.fallback: {fallback:g} is outside the range {low:g} to {high:g}")
+        if self.resolution is not None and isinstance(fallback, int | float):
+            steps = fallback / self.resolution
+            if abs(steps - round(steps)) > 1e-6:
+                raise ValueError(f"lease.fallback: {fallback:g} is between two steps of {self.resolution:g}")
+        if self.numbers is not None:
+            numbers = vector(str(fallback))
+            if numbers is None or len(numbers) != len(self.numbers):
+                raise ValueError(f"lease.fallback: not a list of {len(self.numbers)} numbers")
+            if not all(low <= number <= high for number, (low, high) in zip(numbers, self.numbers, strict=True)):
+                raise ValueError(f"lease.fallback: {fallback} is outside `numbers`")
 
 
 class RuleSettings(_Conditional):
     """Why something may be written. A write names one; without a rule nothing is written."""
 
-    cites: str
+    cites: Annotated[str, Field(max_length=500)]
     """What it stands on: a procedure, a paragraph, a decision."""
     facts: tuple[Fact, ...] = ()
     """Names that the proposer must give values for, beside those of `over`."""
@@ -226,10 +240,10 @@ class LoopSettings(Settings):
 class PersonSettings(Settings):
     """A person of the plant, as the machine that the gateway runs on knows them."""
 
-    user: str
+    user: Annotated[str, Field(min_length=1)]
     """Login name on this machine; the kernel says who is at the other end of the gateway's local socket."""
     roles: tuple[Role, ...] = Field(min_length=1)
-    """`operator` and `engineer` may agree to writes; `admin` may not; everybody may stop."""
+    """`operator` and `engineer` may agree to writes; `admin` may not; everybody but a `viewer` may stop."""
 
 
 class ControlSettings(Settings):

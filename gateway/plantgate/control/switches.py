@@ -33,6 +33,8 @@ class Switches:
     def __init__(self, disk: Disk, file: Path, thrown: Mapping[str, Thrown]) -> None:
         self._disk, self._file = disk, file
         self._thrown = dict(thrown)
+        self.throws = 0
+        """How often anything was stopped since the start; whoever waits can tell whether somebody stopped meanwhile."""
 
     @classmethod
     def open(cls, disk: Disk, file: Path, now: str) -> Self:
@@ -54,7 +56,8 @@ class Switches:
 
     def throw(self, name: str, thrown: Thrown) -> None:
         """Counts at once. Raises `NotKept`: it still counts, but only until the end of the process."""
-        self._thrown.setdefault(name, thrown)
+        self._thrown[name] = thrown
+        self.throws += 1
         self._keep()
 
     def release(self, name: str) -> None:
@@ -66,6 +69,11 @@ class Switches:
             if thrown is not None:
                 self._thrown[name] = thrown
             raise
+
+    def by_gateway(self, name: str) -> bool:
+        """Whether the gateway itself stopped it: it is new, or what it may do has changed."""
+        thrown = self._thrown.get(name)
+        return thrown is not None and thrown.by == "gateway"
 
     def thrown(self) -> Mapping[str, Thrown]:
         """All that is stopped, by name."""

@@ -95,6 +95,11 @@ def written(value: Setpoint) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
+def plain(text: str, most: int) -> str:
+    """Text that a record can hold, whatever came: halves of characters are spelled out, and what is long is cut."""
+    return text[:most].encode("utf-8", "backslashreplace").decode()
+
+
 def read_back(text: str, data_type: DataType) -> Setpoint:
     """What `written` wrote. Raises `ValueError` for text that it did not."""
     if data_type is DataType.STRING:

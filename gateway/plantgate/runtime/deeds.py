@@ -1,6 +1,7 @@
 """The audit log and what acts on machines: opened, kept running and closed with the gateway."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -22,7 +23,7 @@ from plantgate.flow.stop import Stop
 from plantgate.observe.status import DeedsStatus, LoopStatus
 from plantgate.runtime.flowline import RECONNECT, Use
 from plantgate.runtime.supervisor import Phase, Session, keep_running
-from plantgate.sdk import Batch, Clock, Log, Rejected, Standing, iso
+from plantgate.sdk import Batch, Clock, GatewayError, Log, Rejected, Standing, iso
 from plantgate.store.disk import Disk, OsDisk
 
 
@@ -72,6 +73,8 @@ class Deeds:
         try:
             for sentence in log.recovered:
                 news.warning("audit log recovered", found=sentence)
+            with suppress(GatewayError, OSError):  # on a disk that is still full it is tried again later
+                await log.backfill()
             witnesses = [Cosigner(each.url, Verifier.parse(each.key)) for each in settings.witnesses]
             deeds = cls(plant, log, witnesses, uses, cameras, clock=clock, news=news)
             await deeds._say(Kind.START)

@@ -58,12 +58,13 @@ def story(asked: Entry, contents: Iterable[bytes]) -> Story:
         raise CannotJudge(f"{began.id} is a {began.kind.value}, not a decision to write; `plantgate audit show` has it")
     told = Story(began)
     agreed = {approval.entry for approval in began.approvals}
+    done = {entry.refers_to for entry in entries if entry.refers_to and entry.result is Result.OK}
     for entry in entries:
         if entry.refers_to == began.id:
             told.outcomes.append(entry)
         elif entry.id in agreed:
             told.approvals.append(entry)
-        elif entry.reverses == began.id:
+        elif entry.reverses == began.id and entry.kind is Kind.WRITE and entry.id in done:
             told.undone_by.append(entry)
         elif entry.kind is Kind.RULE_CHANGE and began.why and entry.details.get("digest") == began.why.digest:
             told.rule = entry.details.get("text", "")

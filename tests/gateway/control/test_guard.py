@@ -8,11 +8,11 @@ import pytest
 from plantgate.audit.entry import Kind, Phase, Result, Who
 from plantgate.control.proposal import Standing
 from plantgate.control.switches import Thrown
-from plantgate.sdk import Deadline
+from plantgate.sdk import Batch, Deadline
 from plantgate.sdk.quality import BAD, UNCERTAIN
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import ADVICE, OVEN, SAFETY, SPEED, Oven, plant, run, settings
+from tests.gateway.control.given import ADVICE, DOOR, OVEN, SAFETY, SPEED, Oven, plant, run, settings
 
 PERSON = Who(kind="person", id="p-anna")
 NAN = float("nan")
@@ -100,7 +100,7 @@ def test_a_safety_function_is_never_written() -> None:
     ("changed", "saw"),
     [
         ({"rule": "R-9"}, "there is no rule 'R-9'"),
-        ({"rule": "gateway.revert"}, "is not for a model"),
+        ({"rule": "gateway.revert"}, "undoes a write, and this undoes none"),
         ({"rule": "R-2"}, "R-2 is not for a model"),
         ({"facts": {}}, "asks for defect"),
         ({"facts": {"defect": {"score": 0.4}}}, "is not so"),
@@ -232,6 +232,9 @@ def test_a_clock_that_was_set_is_not_trusted_for_setpoints_until_people_have_loo
             assert "the clock was set by +315360000.0 s" in answer.reason
             WallClock().step(-315_360_000)
             assert "the clock was set" in (await here.propose()).reason
+            await asyncio.sleep(0.1)
+            here.acting.gate.latest.see(Batch([DOOR], [None], [BAD], [None]))
+            here.door()
             here.acting.gate.steady.trust()
             assert (await here.propose()).standing is Standing.WAITING
 

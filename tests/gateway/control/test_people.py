@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plantgate.audit.entry import Kind, Result
+from plantgate.audit.entry import Kind, Result, Who
 from plantgate.control.approvals import Person, Question
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.switches import EVERYTHING
@@ -202,10 +202,18 @@ def test_a_refused_write_is_gone_and_the_refusal_is_on_record() -> None:
 def test_questions_do_not_pile_up_without_end() -> None:
     async def main() -> None:
         async with plant(written=settings(oven={"class": "W2", "range": [20, 80]})) as here:
-            for _ in range(100):
-                await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(600)))
+
+            async def ask(name: str) -> None:
+                who = Who(kind="model", id=name)
+                await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(600), who=who))
+
+            for _ in range(50):
+                await ask("eager")
+            assert len(here.acting.approvals.waiting()) == 1, "the newest of one proposer about one tag"
+            for number in range(99):
+                await ask(f"model {number}")
             with pytest.raises(Rejected, match="100 writes wait for people already"):
-                await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(600)))
+                await ask("one more")
 
     run(main)
 

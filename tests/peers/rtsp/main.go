@@ -18,6 +18,9 @@ import (
 	"github.com/pion/rtp"
 )
 
+// What cameras offer; FFmpeg knows no SHA-256.
+var methods = []auth.ValidateMethod{auth.ValidateMethodDigestMD5}
+
 type relay struct {
 	server         *gortsplib.Server
 	user, password string
@@ -41,10 +44,10 @@ func (r *relay) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
 
 func (r *relay) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	if r.user != "" {
-		if auth.Validate(ctx.Request, r.user, r.password, nil, "camera", r.nonce) != nil {
+		if auth.Validate(ctx.Request, r.user, r.password, methods, "camera", r.nonce) != nil {
 			return &base.Response{
 				StatusCode: base.StatusUnauthorized,
-				Header:     base.Header{"WWW-Authenticate": auth.GenerateWWWAuthenticate(nil, "camera", r.nonce)},
+				Header:     base.Header{"WWW-Authenticate": auth.GenerateWWWAuthenticate(methods, "camera", r.nonce)},
 			}, nil, nil
 		}
 	}

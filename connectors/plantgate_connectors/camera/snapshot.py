@@ -1,0 +1,158 @@
+"""A camera that is asked for a picture again and again, over HTTP."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+from plantgate.sdk import Frame, OneThread, Unavailable
+from plantgate_connectors.camera.picture import Unreadable
+from plantgate_connectors.camera.settings import Snapshot
+from plantgate_connectors.camera.sight import Sight
+from plantgate_connectors.tls import client_context
+
+_HEAD_BYTES_MAX: Final = 8_190
+_REDIRECTS_MAX: Final = 3
+_REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
+_SAID_MAX: Final = 120
+_PICTURES: Final = frozenset(
+    {"image/png", "image/jpeg", "image/jpg", "image/pjpeg", "image/bmp", "image/x-ms-bmp", "image/tiff"}
+)
+_UNSAID: Final = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+
+
+class SnapshotCamera:
+    """A `plantgate.sdk.Camera`; asks when it is asked, so nothing waits here and nothing is skipped."""
+
+    def __init__(self, snapshot: Snapshot, sight: Sight, thread: OneThread, session: aiohttp.ClientSession) -> None:
+        self._snapshot, self._sight, self._thread, self._session = snapshot, sight, thread, session
+        self._due = asyncio.get_running_loop().time()
+        self._number = 0
+
+    async def frame(self) -> Frame:
+        """The picture of the next turn. Raises `Unavailable` where the camera does not answer, or refuses."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._due - loop.time())
+            self._due = max(self._due, loop.time() - 1e-3) + self._snapshot.interval_ms / 1000
+            self._number += 1
+            name = f"{self._sight.name} {self._number}"
+            try:
+                packed = await self._ask()
+                at = loop.time()
+                pixels = await self._thread.do(lambda packed=packed: self._sight.unpack(packed))  # type: ignore[misc]
+            except Unreadable as error:
+                self._sight.unreadable(name, str(error))
+            else:
+                return self._sight.frame(name, pixels, at, {})
+
+    async def _ask(self) -> bytes:
+        """One picture, packed. Raises `Unavailable`, or `Unreadable` for an answer that is none."""
+        seconds = self._snapshot.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._follow()
+        except TimeoutError:
+            raise Unavailable(f"{self._snapshot.url}: no whole picture in {seconds:g} s (answer_seconds)") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers and URLs that are none
+            raise Unavailable(f"{self._snapshot.url}: {_why(error)}") from error
+
+    async def _follow(self) -> bytes:
+        url, headers = self._snapshot.url, _credentials(self._snapshot)
+        for _ in range(_REDIRECTS_MAX + 1):
+            async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                if answer.status not in _REDIRECTED:
+                    return await self._body(answer)
+                url = self._elsewhere(url, answer.headers.get("Location", ""))
+        raise Unavailable(f"{self._snapshot.url}: it redirects more than {_REDIRECTS_MAX} times")
+
+    def _elsewhere(self, url: str, location: str) -> str:
+        """Where it redirects to; never to another server, which would get our credentials and give its pictures."""
+        target = urljoin(url, location)
+        if _origin(target) != _origin(self._snapshot.url):
+            raise Unavailable(
+                f"{self._snapshot.url}: it redirects to {_shown(target)}; if that is right, write that as url"
+            )
+        return target
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        if answer.status in (401, 403):
+            raise Unavailable(f"{self._snapshot.url}: it does not let us in ({answer.status}); see username, bearer")
+        if answer.status != 200:
+            raise Unavailable(f"{self._snapshot.url}: it answers {answer.status} {_shown(answer.reason or '')}")
+        self._sight.up(url=self._snapshot.url)
+        if (encoding := answer.headers.get("Content-Encoding", "identity").strip().lower()) != "identity":
+            raise Unreadable(f"it is compressed ({_shown(encoding)}), though none such was asked for")
+        said = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if said not in _PICTURES and said not in _UNSAID:
+            raise Unreadable(f"the camera sends {_shown(said)}, not a picture; is url the one of its snapshots?")
+        most = self._snapshot.body_bytes_max
+        body = bytearray()
+        if (answer.content_length or 0) <= most:
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > most:
+                    break
+            else:
+                return bytes(body)
+        raise Unreadable(f"the answer has more than {most} bytes (body_bytes_max)")
+
+
+@asynccontextmanager
+async def snapshot_camera(snapshot: Snapshot, sight: Sight) -> AsyncIterator[SnapshotCamera]:
+    """No cookies, no proxies from the environment, no unpacking of what it sends. The first picture connects."""
+    secure = urlsplit(snapshot.url).scheme == "https"
+    connector = aiohttp.TCPConnector(ssl=client_context(snapshot.tls, sight.name) if secure else False, limit=1)
+    with OneThread("camera") as thread:
+        async with aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # deadlines are ours
+            headers={"User-Agent": "plantgate", "Accept": "image/*", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trust_env=False,
+            max_line_size=_HEAD_BYTES_MAX,
+            max_field_size=_HEAD_BYTES_MAX,
+        ) as session:
+            yield SnapshotCamera(snapshot, sight, thread, session)
+
+
+def _credentials(snapshot: Snapshot) -> dict[str, str]:
+    """Secrets are read anew each time. Raises `Unavailable` for one that is gone."""
+    if snapshot.bearer is not None:
+        return {"Authorization": f"Bearer {snapshot.bearer.reveal()}"}
+    if snapshot.username is not None and snapshot.password is not None:
+        pair = f"{snapshot.username}:{snapshot.password.reveal()}".encode()
+        return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
+    return {}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _shown(text: str) -> str:
+    """What a peer wrote, fit for a sentence."""
+    return "".join(each if each.isprintable() else "?" for each in text[:_SAID_MAX])
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
+            return f"it shows a certificate we do not trust: {reason}"
+        case aiohttp.ClientSSLError():
+            return f"TLS failed: {_shown(str(error.os_error))}"
+        case aiohttp.ClientConnectorError():
+            return f"cannot be reached: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError() | ConnectionError():
+            return "the connection broke before the picture was there"
+        case aiohttp.ClientPayloadError():
+            return "its answer broke off"
+        case _:
+            return f"its answer is not HTTP as it must be: {_shown(str(error))}"
