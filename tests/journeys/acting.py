@@ -135,13 +135,16 @@ class Gateway:
             value = round(self.luck.uniform(20, 60), 1)
         elif tag == FAN and self.luck.random() < 0.9:
             value = self.luck.random() < 0.5
+        seconds, trace = self.luck.choice((0.02, 0.05, 0.12, 1.0)), f"proposal {len(self.machine.deadlines)}"
+        self.machine.deadlines[trace] = running().elapsed + seconds
         proposal = Proposal(
             tag=tag,
+            trace=trace,
             value=value,
             unit="degC" if tag == OVEN else "",
             rule=self.luck.choice(("R-1",) * 9 + ("R-9",)),
             who=Who(kind="model", id="oven-control"),
-            deadline=Deadline.after(self.luck.choice((0.02, 0.05, 0.12, 1.0))),
+            deadline=Deadline.after(seconds),
             facts={"defect": {"score": self.luck.choice((0.9,) * 9 + (0.3,))}},
             confidence=self.luck.choice((0.95,) * 8 + (0.5, float("nan"))),
         )
@@ -177,8 +180,13 @@ class Acted:
         )
 
     def late(self) -> int:
-        """Commands that arrived after their deadline and the way to the machine."""
-        return sum(arrival.at > arrival.deadline for arrival in self.machine.arrivals)
+        """Commands that arrived after the deadline that whoever proposed them asked for."""
+        traces = {entry.id: entry.trace for entry in self.entries if entry.phase is Phase.INTENT}
+        deadlines = self.machine.deadlines
+        return sum(
+            arrival.at > deadlines.get(traces.get(arrival.intent, ""), arrival.deadline)
+            for arrival in self.machine.arrivals
+        )
 
     def open(self) -> int:
         """Intents of which nobody knows what became of them."""

@@ -38,6 +38,8 @@ class Machine:
     trouble: bool = True
     frozen_until: float = 0.0
     away_until: float = 0.0
+    deadlines: dict[str, float] = field(default_factory=dict)
+    """Of every proposal, by its trace, in simulated seconds: what whoever proposed it asked for."""
     buffer: asyncio.Queue[Arrival] = field(default_factory=asyncio.Queue)
     """What has arrived and is not executed; whoever sent it may be dead by then."""
 

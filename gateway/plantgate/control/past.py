@@ -22,6 +22,8 @@ class Past:
     """Intents of which the log does not say what became of them, by id."""
     standing: dict[str, Entry] = field(default_factory=dict)
     """Of each tag the last intent that has happened, or may have."""
+    _before: dict[str, Entry | None] = field(default_factory=dict)
+    """What stood before each intent that is open."""
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_RECENT))
     """The last intents, for the pace."""
     texts: dict[str, str] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class Past:
             return
         self.open[entry.id] = entry
         if entry.target is not None:
+            self._before[entry.id] = self.standing.get(entry.target.address)
             self.standing[entry.target.address] = entry
 
     def _end(self, outcome: Entry) -> None:
@@ -61,8 +64,12 @@ class Past:
             outcome.result is Result.FAILED and outcome.after is None
         )
         assert intent.target is not None, "an intent to write has a target"
+        before = self._before.pop(intent.id, None)
         if nothing and self.standing.get(intent.target.address) is intent:
-            del self.standing[intent.target.address]
+            if before is None:
+                del self.standing[intent.target.address]
+            else:
+                self.standing[intent.target.address] = before
 
 
 def recall(entries: Iterable[bytes]) -> Past:
