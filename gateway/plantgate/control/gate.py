@@ -7,7 +7,7 @@ the machine has been asked (see `reconcile`).
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from plantgate.audit.entry import Approval, Check, Entry, Result
 from plantgate.control import guard
@@ -16,6 +16,7 @@ from plantgate.control.emergency import Emergencies
 from plantgate.control.guard import Scene
 from plantgate.control.hand import Hand
 from plantgate.control.latest import Latest
+from plantgate.control.lessor import Lessor, Nobody
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Agreed, Answer, Proposal, Standing
 from plantgate.control.record import Record
@@ -39,36 +40,6 @@ T = TypeVar("T")
 
 _READ_BACK_PAUSES = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds between one look at the machine and the next, the last for ever: quick for robots, patient for ovens."""
-
-
-class Lessor(Protocol):
-    """Whoever sees to it that a leased setpoint ends: `plantgate.control.leases.Leases`."""
-
-    def begin(self, limits: Limits, rule: str) -> bool:
-        """A write is about to be sent; True if nothing stood before."""
-        ...
-
-    def withdraw(self, tag: str) -> None:
-        """It was not sent, and nothing stood before."""
-        ...
-
-    def stand(self, limits: Limits, rule: str) -> None:
-        """The machine has it."""
-        ...
-
-
-class Nobody:
-    """Lets nothing."""
-
-    def begin(self, limits: Limits, rule: str) -> bool:
-        """Nothing begins."""
-        return False
-
-    def withdraw(self, tag: str) -> None:
-        """There is nothing."""
-
-    def stand(self, limits: Limits, rule: str) -> None:
-        """Nothing stands."""
 
 
 class Gate:
