@@ -1,6 +1,9 @@
 """`scripts/journey`: a real transformer's readings through a peer → plantgate → a broker, while plugs are pulled.
 
-Ends with `journey: rows R, delivered D, lost L, out of order O, unexplained U`; exits 0 only if the last three are 0
+Ends with `journey: rows R, delivered D, lost L, out of order O, unexplained U`; exits 0 only if the last three are 0.
+With --act people's writes go to machines instead, and it ends with
+`acted: commands C, applied A, twice T, unruled U, late L, open O`; exits 0 only if the last four are 0 and what is on
+record is what the machines did.
 """
 
 import argparse
@@ -10,7 +13,9 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.integration.journey.act import ROUGH, ROUGHEST, act
 from tests.integration.journey.ends import ENDS
+from tests.integration.journey.machines import MACHINES
 from tests.integration.journey.origins import ORIGINS
 from tests.integration.journey.plan import FULL, SHORT
 from tests.integration.journey.travel import travel
@@ -39,12 +44,18 @@ def main() -> int:
     parser.add_argument(
         "--cells", action="store_true", help="each connection in a cell; cells are killed and frozen too"
     )
+    parser.add_argument(
+        "--act", action="store_true", help="write to machines: 100 kills of the gateway, 5 with --short"
+    )
+    parser.add_argument("--at", choices=MACHINES, help="with --act: the one machine to write to (all of them)")
     parser.add_argument("--keep", type=Path, help="keep plant file, logs and messages in this folder")
     arguments = parser.parse_args()
     scale = SHORT if arguments.short else FULL
     seed = arguments.seed if arguments.seed is not None else int(time.time()) % 100_000
+    at = (arguments.at,) if arguments.at else tuple(MACHINES)
+    peers = ("modbus-slave",) if arguments.act else (*_PEERS[arguments.origin], *_PEERS[arguments.end], "ett")
     try:
-        for peer in (*_PEERS[arguments.origin], *_PEERS[arguments.end], "ett"):
+        for peer in peers:
             find(peer)
     except Missing as missing:
         print(f"journey: {missing}", file=sys.stderr)
@@ -52,6 +63,10 @@ def main() -> int:
     with TemporaryDirectory(prefix="plantgate-journey-") as scratch:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
+        if arguments.act:
+            acted = asyncio.run(act(ROUGH if arguments.short else ROUGHEST, seed, folder, at=at))
+            print(acted)
+            return 0 if acted.fine else 1
         verdict = asyncio.run(
             travel(
                 scale,

@@ -4,7 +4,8 @@ import asyncio
 import json
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ Condition = Callable[[dict[str, Any]], bool]
 class Gateway:
     """A plant file and the process that runs it; can be killed and started again on the same folder."""
 
-    def __init__(self, plant: Path, port: int) -> None:
+    def __init__(
+        self, plant: Path, port: int, program: Sequence[str | Path] = (Path(sys.executable).parent / "plantgate",)
+    ) -> None:
         self.plant = plant
         self.port = port
+        self._program = program
         self.starts = 0
         self._child: Child | None = None
 
     async def start(self) -> None:
         """Start it; returns at once."""
-        command: list[str | Path] = [Path(sys.executable).parent / "plantgate", "run", self.plant]
+        command: list[str | Path] = [*self._program, "run", self.plant]
         self._child = await Child.start(command, log=self.plant.with_suffix(".log"))
         self.starts += 1
 
@@ -58,16 +62,22 @@ class Gateway:
 
     async def until(self, what: str, fine: Condition, seconds: float) -> dict[str, Any]:
         """Wait until the status satisfies `fine`. Raises `TimeoutError` with the gateway's last words."""
-        status = None
+        async with self.patience(what, seconds):
+            while True:
+                status = await self.status()
+                if status is not None and fine(status):
+                    return status
+                await asyncio.sleep(0.2)
+
+    @asynccontextmanager
+    async def patience(self, what: str, seconds: float) -> AsyncIterator[None]:
+        """Time for a block. Raises `TimeoutError` with how the gateway stands and its last words."""
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    status = await self.status()
-                    if status is not None and fine(status):
-                        return status
-                    await asyncio.sleep(0.2)
+                yield
         except TimeoutError:
             assert self._child is not None
+            status = json.dumps(await self.status())
             raise TimeoutError(
-                f"waited {seconds:.0f} s for {what}\nstatus: {json.dumps(status)}\nlog:\n{self._child.last_words()}"
+                f"waited {seconds:.0f} s for {what}\nstatus: {status}\nlog:\n{self._child.last_words()}"
             ) from None
