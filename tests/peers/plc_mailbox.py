@@ -72,7 +72,7 @@ class Program:
         if whole and epoch > self.epoch and sequence == 0:
             self.epoch, self.sequence, self.verdict, self.value = epoch, 0, OPENED, value
             self.heartbeat, self.beat_ms, self.alive = heartbeat, clock_ms, True
-        elif whole and epoch == self.epoch and heartbeat != self.heartbeat:
+        elif whole and (epoch == self.epoch or not self.checks_epoch) and heartbeat != self.heartbeat:
             self.heartbeat, self.beat_ms, self.alive = heartbeat, clock_ms, True
         if self.alive and (clock_ms - self.beat_ms) % _WRAPS > SILENCE_MS:
             self.alive = False
@@ -139,7 +139,7 @@ class Plc:
     """Every block that came."""
     on_applied: Callable[[Applied], None] | None = None
     tells: bool = True
-    """False: it does what it is told, and shows what it showed before."""
+    """False: it opens sessions and does what it is told, and shows nothing of a command."""
     takes: bool = True
     """False: what is written is confirmed and lost."""
     lie: Callable[[bytes], bytes] | None = None
@@ -211,7 +211,7 @@ class Plc:
             self.applied.append(done)
             if self.on_applied is not None:
                 self.on_applied(done)
-        if self.tells:
+        if self.tells or self.program.sequence == 0:
             self.twin.set(self.unit, ECHO_ADDRESS, *struct.unpack(">12H", echo if self.lie is None else self.lie(echo)))
         for index, number in enumerate(self.program.setpoint):
             self.twin.set(self.unit, 4 * index, *struct.unpack(">4H", struct.pack(">d", number)))

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.sdk.quality import GOOD
@@ -11,17 +10,14 @@ from plantgate_connectors.modbus.blocks import Block
 from plantgate_connectors.modbus.dial import Address
 from plantgate_connectors.modbus.encode import encoded
 from plantgate_connectors.modbus.line import Line
-from plantgate_connectors.modbus.lines import line_at
+from plantgate_connectors.modbus.lines import latest, line_at
+from plantgate_connectors.modbus.mailbox_session import MailboxSession
 from plantgate_connectors.modbus.pdu import Answer, Refused, Silent, Write
 from plantgate_connectors.modbus.plan import address_of, plan_of
 from plantgate_connectors.modbus.refusals import BUSY, exception_name, for_good, trouble
 from plantgate_connectors.modbus.registers import Field
-from plantgate_connectors.modbus.serial_port import SerialPort
 from plantgate_connectors.modbus.settings import Device, ModbusSettings
 from plantgate_connectors.modbus.writable import place_of, read_only
-
-_FRAME_BYTES: Final = 3
-"""What RTU adds to a request: unit and checksum."""
 
 
 class ModbusActuator:
@@ -30,6 +26,7 @@ class ModbusActuator:
     def __init__(self, settings: ModbusSettings, context: Context, group: asyncio.TaskGroup) -> None:
         self._settings, self._context, self._group = settings, context, group
         self._lines: dict[Address, Line] = {}
+        self._mailboxes: dict[str, MailboxSession] = {}
         self._keeping: list[asyncio.Task[None]] = []
 
     async def connect(self) -> None:
@@ -53,20 +50,26 @@ class ModbusActuator:
         the deadline, and raises `CancelledError` when cancelled, with the connection dropped if it was sent.
         """
         device, field = self._known(command.tag)
-        if problem := read_only(device, field):
+        if problem := read_only(self._settings, device, field):
             raise Rejected(problem)
+        if (mailbox := self._mailbox(device, field)) is not None:
+            await mailbox.write(command, field)
+            return
         write, patience = encoded(field, command.value), plan_of(self._settings, device).patience
         if command.deadline.passed():
             raise Unavailable(f"{command.tag}: too late; nothing was sent")
         line = self._line(address_of(self._settings, device))
-        not_after = command.deadline.at
-        if isinstance(line.address, SerialPort):
-            not_after -= line.address.seconds(len(write.pdu) + _FRAME_BYTES)
+        not_after = latest(line, write, command.deadline)
         _confirmed(command.tag, write, await line.write(device.unit, write, patience, not_after))
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
-        """What the registers hold now; its source time is unknown. Raises `Unavailable`, `Rejected`."""
+        """What the registers hold now; its source time is unknown. Raises `Unavailable`, `Rejected`.
+
+        Of a tag with a mailbox it is asked once the program takes nothing of an earlier session any more.
+        """
         device, field = self._known(tag)
+        if (mailbox := self._mailbox(device, field)) is not None:
+            await mailbox.settle(deadline)
         block, patience = Block(field.table, (field,)), plan_of(self._settings, device).patience
         line = self._line(address_of(self._settings, device))
         try:
@@ -85,6 +88,18 @@ class ModbusActuator:
         if found is None:
             raise Rejected(f"{tag} is not among the tags of connection {self._context.connection}")
         return found
+
+    def _mailbox(self, device: Device, field: Field) -> MailboxSession | None:
+        slot = self._settings.mailbox_of(device)
+        if slot is None or field.tag not in slot.tag_ids:
+            return None
+        session = self._mailboxes.get(device.name)
+        if session is None:
+            line, patience = self._line(address_of(self._settings, device)), plan_of(self._settings, device).patience
+            session = self._mailboxes[device.name] = MailboxSession(device.name, slot, line, device.unit, patience)
+            name = f"{self._context.connection}: heartbeat for {device.name}"
+            self._keeping.append(self._group.create_task(session.keep_beating(), name=name))
+        return session
 
     def _line(self, address: Address) -> Line:
         line = self._lines.get(address)

@@ -4,12 +4,16 @@ import asyncio
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from plantgate.sdk import Standing
+from plantgate.sdk import Deadline, Standing
 from plantgate_connectors.modbus.dial import Address
 from plantgate_connectors.modbus.line import Line, Manner
+from plantgate_connectors.modbus.pdu import Write
 from plantgate_connectors.modbus.plan import manner_of
+from plantgate_connectors.modbus.serial_port import SerialPort
 from plantgate_connectors.modbus.settings import ModbusSettings
 
+_FRAME_BYTES: Final = 3
+"""What RTU adds to a request: unit and checksum."""
 _Lines: TypeAlias = WeakValueDictionary[tuple[Address, Manner], Line]
 _SHARED: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Lines]] = WeakKeyDictionary()
 
@@ -27,3 +31,10 @@ def line_at(settings: ModbusSettings, address: Address, standing: Standing) -> L
     if line is None:
         line = there[address, manner] = Line(address, manner, standing)
     return line
+
+
+def latest(line: Line, write: Write, deadline: Deadline) -> float:
+    """When its first byte must leave, on the loop's clock: a serial line takes its time for the rest."""
+    if isinstance(line.address, SerialPort):
+        return deadline.at - line.address.seconds(len(write.pdu) + _FRAME_BYTES)
+    return deadline.at

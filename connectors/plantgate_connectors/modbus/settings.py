@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, computed_field, model_validator
 
 from plantgate.sdk import Secret, Settings
-from plantgate_connectors.modbus import registers
+from plantgate_connectors.modbus import mailbox, registers
 from plantgate_connectors.modbus.registers import ADDRESSES, Order, Table, Type
 from plantgate_connectors.modbus.tagfile import read_tags
 
@@ -140,6 +140,22 @@ class Time(Settings):
     """As for a tag."""
 
 
+class Mailbox(Settings):
+    """Registers through which a PLC program takes commands: each once, in time, and from one session at a time; the
+    program keeps its side of it."""
+
+    address: Address
+    """The first of twelve holding registers that are written, all in one request."""
+    echo: Address | None = None
+    """The first of twelve holding registers in which the program answers; those behind the others unless given."""
+    tags: Annotated[dict[TagName, Annotated[int, Field(ge=1, le=65_535)]], Field(min_length=1)]
+    """What is written through it and no other way, with the number by which the program knows it:
+    `{line3/press1/speed: 1}`. `{device}` as in the tags, whose own registers show what is in force."""
+    heartbeat_ms: Annotated[float, BeforeValidator(_number), Field(ge=50, le=60_000)] = 500.0
+    """How often the program is shown that we are there, from the first use of the mailbox on. Where it hears nothing
+    for longer than its own limit (three seconds in the sample) it falls back."""
+
+
 class Device(Settings):
     """One device: a unit at the connection's address, or at one of its own."""
 
@@ -158,6 +174,8 @@ class Device(Settings):
     time: Time | None = None
     """Registers with the device's own time, which becomes the source time of all its samples; the connection's unless
     given. Without one samples have no source time."""
+    mailbox: Mailbox | None = None
+    """Where a program in the device takes commands for some of its tags; the others are written directly."""
     order: Order | None = None
     """Order of bytes for tags that name none; the connection's unless given."""
     poll_interval_ms: Milliseconds | None = None
@@ -270,6 +288,8 @@ class ModbusSettings(Settings):
             clash = registers.overlap([*fields, *([time] if time else [])])
             if clash:
                 raise ValueError(f"device {device.name!r}: {clash}")
+            if (slot := self.mailbox_of(device)) is not None and (problem := slot.problem(fields)):
+                raise ValueError(f"device {device.name!r}: mailbox: {problem}")
             device._fields = fields
         if self.tags_file is not None or any(device.tags_file is not None for device in self.devices):
             self._digest = digest.hexdigest()
@@ -312,6 +332,18 @@ class ModbusSettings(Settings):
         order = time.order or device.order or self.order
         found = registers.Field("time", "", time.table, time.address, Type(time.type.value), order)
         return _finished(found, device.name, self.first_address)
+
+    def mailbox_of(self, device: Device) -> mailbox.Slot | None:
+        """Where the device's mailbox lies, and which of its tags are written through it."""
+        if (written := device.mailbox) is None:
+            return None
+        echo = written.address + mailbox.REGISTERS if written.echo is None else written.echo
+        return mailbox.Slot(
+            address=written.address - self.first_address,
+            echo_address=echo - self.first_address,
+            tag_ids={tag.replace("{device}", device.name): number for tag, number in written.tags.items()},
+            heartbeat_seconds=written.heartbeat_ms / 1000,
+        )
 
     def doubts(self) -> tuple[str, ...]:
         """What is allowed and still unwise, a sentence each; `plantgate check` shows them as warnings."""

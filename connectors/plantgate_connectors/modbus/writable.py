@@ -24,7 +24,7 @@ def unwritable(settings: ModbusSettings, tag: str, data_type: str) -> str:
     if found is None:
         return f"no device of this connection has a tag `{tag}`; a tag that is written is also listed under `tags`"
     device, field = found
-    if trouble := read_only(device, field):
+    if trouble := read_only(settings, device, field):
         return trouble
     fits = _types(field)
     if data_type not in fits:
@@ -33,13 +33,16 @@ def unwritable(settings: ModbusSettings, tag: str, data_type: str) -> str:
     return ""
 
 
-def read_only(device: Device, field: Field) -> str:
+def read_only(settings: ModbusSettings, device: Device, field: Field) -> str:
     """What keeps it from being written as any type, in a sentence."""
     if device.unit == _BROADCAST:
         return (
             f"`{field.tag}`: unit 0 is everyone behind a gateway, and a write to everyone is never confirmed;"
             f" give device {device.name} a unit from 1 to 255"
         )
+    slot = settings.mailbox_of(device)
+    if slot is not None and field.tag in slot.tag_ids:
+        return ""
     if field.table not in (Table.HOLDING, Table.COIL):
         return f"`{field.tag}` is in table {field.table.value}, which is read-only; holding registers and coils are not"
     if field.bits is not None:
