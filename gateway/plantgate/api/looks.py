@@ -4,14 +4,16 @@ import asyncio
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import web
 
-from plantgate.control.loop import Look
 from plantgate.sdk import Value
 
-Looks: TypeAlias = Callable[[], Mapping[str, Sequence[Look]]]
+if TYPE_CHECKING:
+    from plantgate.control.loop import Look
+
+Looks: TypeAlias = Callable[[], Mapping[str, "Sequence[Look]"]]
 
 _FACTS_MOST: Final = 100
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -48,7 +50,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _told(look: Look) -> dict[str, Any]:
+def _told(look: "Look") -> dict[str, Any]:
     rows, columns, *_ = look.frame.pixels.shape or (0, 0)
     return {
         "number": look.number,

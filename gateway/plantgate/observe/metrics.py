@@ -14,7 +14,6 @@ from prometheus_client.core import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from plantgate.control.loop import BOUNDS_MS
 from plantgate.observe.status import DeedsStatus, GatewayStatus
 
 _FLOW = ("flow", "destination")
@@ -149,6 +148,8 @@ def _cells(status: GatewayStatus) -> Iterator[Metric]:
 
 
 def _deeds(deeds: DeedsStatus) -> Iterator[Metric]:
+    from plantgate.control.loop import BOUNDS_MS  # late: only those who act pay for it
+
     yield CounterMetricFamily("plantgate_audit_entries", "Durable entries of the audit log.", value=deeds.entries)
     yield GaugeMetricFamily(
         "plantgate_audit_unpublished", "Entries under no signed checkpoint yet.", value=deeds.entries - deeds.published

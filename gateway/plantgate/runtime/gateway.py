@@ -3,22 +3,25 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from plantgate import __version__
 from plantgate.config.model import Plant
 from plantgate.config.plan import Changes, changes, document
-from plantgate.control.loop import Look
 from plantgate.observe.status import ConnectionStatus, GatewayStatus, UseStatus
 from plantgate.observe.tap import Tap
 from plantgate.observe.tracing import Span, no_span
 from plantgate.runtime.build import flow_line, use_of
 from plantgate.runtime.cells.cells import Cells
 from plantgate.runtime.cells.remote import Remote
-from plantgate.runtime.deeds import Deeds
 from plantgate.runtime.flowline import FlowLine, Use
 from plantgate.runtime.supervisor import Supervisor
 from plantgate.sdk import Batch, Clock, GatewayError, Log, iso
 from plantgate.store.disk import Disk
+
+if TYPE_CHECKING:
+    from plantgate.control.loop import Look
+    from plantgate.runtime.deeds import Deeds
 
 
 class Gateway:
@@ -106,7 +109,7 @@ class Gateway:
         """The running plant file as a document, secrets as their references."""
         return document(self.plant) if self.plant is not None else {}
 
-    def looks(self) -> dict[str, tuple[Look, ...]]:
+    def looks(self) -> dict[str, "tuple[Look, ...]"]:
         """The last pictures of every closed loop."""
         return self._deeds.looks() if self._deeds is not None else {}
 
@@ -150,6 +153,8 @@ class Gateway:
         """Open the audit log and whatever acts; where that fails the flows run all the same, and nothing is written."""
         if plant.audit is None:
             return
+        from plantgate.runtime.deeds import Deeds  # late: 11 MB that only those who act pay for
+
         writes = plant.control.writes.values() if plant.control is not None else ()
         connections = dict.fromkeys(writable.connection for writable in writes)
         uses = [use_of(plant, connection, "control", self._clock, None) for connection in connections]
@@ -168,7 +173,7 @@ class Gateway:
         for service, phase, session in self._deeds.services():
             self._supervisor.start(service, phase, session)
 
-    async def _put_deeds_away(self, deeds: Deeds) -> None:
+    async def _put_deeds_away(self, deeds: "Deeds") -> None:
         try:
             await deeds.close()
         except (GatewayError, OSError, ValueError) as error:
