@@ -14,6 +14,7 @@ FOLDERS = {
     "## Kafka": "tests/connectors/kafka",
     "## Universal Robots": "tests/connectors/ur",
     "## Cameras": "tests/connectors/camera",
+    "## Acting on machines": "tests/gateway/control",
     "## Platform": "tests/gateway/runtime",
 }
 
