@@ -75,9 +75,11 @@ class Approvals:
         limits, rule = self._gate.book.limits[proposal.tag], self._gate.book.rules[proposal.rule]
         self._forget()
         if len(self._questions) >= WAITING_MAX:
-            raise Rejected(f"{len(self._questions)} writes wait for people already; decide about those first")
+            sentence = f"{len(self._questions)} writes wait for people already; decide about those first"
+            return await self._gate.refuse(proposal, "people", sentence)
         if proposal.deadline.left() < _NOT_LONG:
-            raise Rejected(f"{answer.reason}, and the deadline leaves no time to ask; class and deadline do not fit")
+            sentence = f"{answer.reason}, and the deadline leaves no time to ask; class and deadline do not fit"
+            return await self._gate.refuse(proposal, "people", sentence)
         return await self._ask(proposal, limits, rule, answer)
 
     def waiting(self) -> tuple[Question, ...]:

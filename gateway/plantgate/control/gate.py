@@ -81,6 +81,13 @@ class Gate:
         self.answers[answer.standing] += 1
         return answer
 
+    async def refuse(self, proposal: Proposal, name: str, saw: str) -> Answer:
+        """Deny it for a reason that lies outside the guards, and put that on record."""
+        limits, rule = self.book.limits.get(proposal.tag), self.book.rules.get(proposal.rule)
+        self.answers[Standing.DENIED] += 1
+        check = Check(guard=name, passed=False, saw=saw[: guard.SAW_MAX])
+        return await self._deny(proposal, limits, rule, (check,), Standing.DENIED)
+
     def hold(self, intent: Entry) -> None:
         """Nothing else is written through the intent's connection until it is known what became of it."""
         assert intent.target is not None

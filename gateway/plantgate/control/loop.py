@@ -16,7 +16,7 @@ from plantgate.control.book import Rule
 from plantgate.control.condition import Expression
 from plantgate.control.proposal import Answer, Proposal, Standing
 from plantgate.control.settings import DecisionSettings, LoopSettings
-from plantgate.control.typed import vector_text
+from plantgate.control.typed import plain, vector_text
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Camera, Deadline, Exhausted, Frame, GatewayError, Log, Model, Prediction, Rejected, Value
 
@@ -152,11 +152,11 @@ class Loop:
             facts=facts,
             confidence=confidence,
             model=Reckoning(
-                model=model.name,
-                digest=model.digest,
-                target=model.target,
-                inputs=prediction.inputs,
-                output=prediction.output[:500],
+                model=plain(model.name, 120),
+                digest=plain(model.digest, 120),
+                target=plain(model.target, 200),
+                inputs=plain(prediction.inputs, 120),
+                output=plain(prediction.output, 500),
                 confidence=repr(confidence),
                 threshold=repr(decision.rule.settings.confidence_min),
             ),

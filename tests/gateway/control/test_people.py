@@ -203,17 +203,18 @@ def test_questions_do_not_pile_up_without_end() -> None:
     async def main() -> None:
         async with plant(written=settings(oven={"class": "W2", "range": [20, 80]})) as here:
 
-            async def ask(name: str) -> None:
+            async def ask(name: str) -> Answer:
                 who = Who(kind="model", id=name)
-                await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(600), who=who))
+                return await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(600), who=who))
 
             for _ in range(50):
                 await ask("eager")
             assert len(here.acting.approvals.waiting()) == 1, "the newest of one proposer about one tag"
             for number in range(99):
                 await ask(f"model {number}")
-            with pytest.raises(Rejected, match="100 writes wait for people already"):
-                await ask("one more")
+            refused = await ask("one more")
+            assert "100 writes wait for people already" in refused.reason
+            assert here.entries()[-1].id == refused.entry, "the refusal is on record"
 
     run(main)
 
@@ -221,8 +222,9 @@ def test_questions_do_not_pile_up_without_end() -> None:
 def test_a_proposal_that_cannot_wait_is_refused_where_people_have_to_agree() -> None:
     async def main() -> None:
         async with plant(written=TWO) as here:
-            with pytest.raises(Rejected, match="leaves no time to ask"):
-                await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(0.12)))
+            refused = await here.acting.approvals.propose(here.proposal(deadline=Deadline.after(0.12)))
+            assert (refused.standing, "leaves no time to ask" in refused.reason) == (Standing.DENIED, True)
+            assert here.entries()[-1].id == refused.entry, "the refusal is on record"
 
     run(main)
 
