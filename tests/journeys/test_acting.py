@@ -82,7 +82,7 @@ def test_a_fallback_past_the_guards_would_be_found() -> None:
     def unguarded(acting: Acting) -> None:
         standing = acting.leases
         acting.leases = Unguarded(acting)
-        acting.gate.leases = acting.leases
+        acting.gate.dispatch.leases = acting.leases
         if standing.left("line3/oven/setpoint") is not None:
             acting.leases.expire("line3/oven/setpoint")
 

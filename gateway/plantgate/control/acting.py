@@ -69,7 +69,7 @@ class Acting:
         steady = Steady(clock)
         gate = Gate(book, hands, record, Latest(book.tags(), clock), switches, steady, log=news, cells=cells)
         leases = Leases(gate, news)
-        gate.leases = leases
+        gate.dispatch.leases = leases
         approvals = Approvals(gate, record, clock)
         arming = Arming(switches, steady, record, clock, people=settings.people_to_arm)
         find = partial(_find, log)

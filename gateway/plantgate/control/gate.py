@@ -9,37 +9,25 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from plantgate.audit.entry import Approval, Check, Entry, Result
+from plantgate.audit.entry import Approval, Check, Entry
 from plantgate.control import guard
 from plantgate.control.book import EMERGENCY_RULE, Book, Limits, Rule
+from plantgate.control.dispatch import Dispatch, standing_of
 from plantgate.control.emergency import Emergencies
 from plantgate.control.guard import Scene
 from plantgate.control.hand import Hand
 from plantgate.control.latest import Latest
-from plantgate.control.lessor import Lessor, Nobody
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Agreed, Answer, Proposal, Standing
 from plantgate.control.record import Record
 from plantgate.control.steady import Steady
 from plantgate.control.switches import EVERYTHING, Switches
 from plantgate.sdk import (
-    Command,
-    Deadline,
     GatewayError,
     Log,
-    OutcomeUnknown,
-    Rejected,
-    Sample,
-    Setpoint,
-    Severity,
-    Unavailable,
-    severity,
 )
 
 T = TypeVar("T")
-
-_READ_BACK_PAUSES = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""Seconds between one look at the machine and the next, the last for ever: quick for robots, patient for ovens."""
 
 
 class Gate:
@@ -58,7 +46,6 @@ class Gate:
         cells: Callable[[str], tuple[str, ...]] = lambda connection: (),
     ) -> None:
         """`cells`: the other names under which a connection can be stopped."""
-        self.leases: Lessor = Nobody()
         self.book, self.hands, self.latest, self.switches, self.steady = book, hands, latest, switches, steady
         self.emergencies = Emergencies()
         self.pace = Pace()
@@ -69,6 +56,7 @@ class Gate:
         self.doubt = asyncio.Event()
         """Set when there is something to reconcile."""
         self._record, self._log, self._cells = record, log, cells
+        self.dispatch = Dispatch(record, self.pace, self.hold, log)
         self._acting: set[asyncio.Task[Any]] = set()
 
     async def act(self, proposal: Proposal, agreed: Agreed | None = None) -> Answer:
@@ -116,7 +104,7 @@ class Gate:
         if not guard.refused(checks) and not people.passed and agreed is None:
             return Answer(standing=Standing.WAITING, reason=people.saw, checks=(*checks, people))
         if guard.refused(checks):  # then nobody is asked, and that nobody has agreed is no objection
-            return await self._deny(proposal, limits, rule, checks, _standing_of(checks))
+            return await self._deny(proposal, limits, rule, checks, standing_of(checks))
         checks = (*checks, people)
         if guard.refused(checks):
             return await self._deny(proposal, limits, rule, checks, Standing.DENIED)
@@ -153,7 +141,7 @@ class Gate:
         scene = self._scene(proposal, limits, rule, approvals)
         checks = (*guard.first_round(scene), guard.enough_agree(scene), *guard.second_round(scene, before))
         if guard.refused(checks):
-            return await self._deny(proposal, limits, rule, checks, _standing_of(checks))
+            return await self._deny(proposal, limits, rule, checks, standing_of(checks))
         value = guard.setpoint(scene)
         try:
             intent = await self._record.intent(
@@ -162,7 +150,7 @@ class Gate:
         except (GatewayError, OSError) as error:
             self._log.error("nothing is written to machines: the audit log takes no entry", reason=str(error))
             return Answer(standing=Standing.DENIED, reason=f"the audit log takes no entry: {error}", checks=checks)
-        answer = await self._write(
+        answer = await self.dispatch.write(
             hand,
             proposal.deadline,
             limits,
@@ -172,104 +160,6 @@ class Gate:
             lambda: self._scene(proposal, limits, rule, approvals),
         )
         return Answer(standing=answer.standing, reason=answer.reason, entry=intent.id, checks=checks, seen=answer.seen)
-
-    async def _write(
-        self,
-        hand: Hand,
-        deadline: Deadline,
-        limits: Limits,
-        intent: Entry,
-        before: Sample,
-        value: Setpoint,
-        scene: Callable[[], Scene],
-    ) -> Answer:
-        """The intent is durable: write, once, and put on record what came of it."""
-        # Once more: putting the intent on record took its time.
-        checks = guard.first_round(scene())
-        if objections := guard.refused(checks):
-            standing = _standing_of(checks)
-            result = Result.LATE if standing is Standing.LATE else Result.DENIED
-            return await self._ended(intent, standing, result, objections)
-        if deadline.passed():
-            return await self._ended(intent, Standing.LATE, Result.LATE, "the deadline passed before anything was sent")
-        has = before.value
-        self.pace.note(
-            limits.tag,
-            asyncio.get_running_loop().time(),
-            guard.distance(value, has) if isinstance(has, bool | int | float | str) else 0.0,
-        )
-        began = self.leases.begin(limits, _rule_of(intent))
-        try:
-            await hand.write(Command(intent.id, limits.tag, value, deadline), limits.settings.read_back.settle_seconds)
-        except Unavailable as error:
-            self._nothing_was_sent(limits, began)
-            standing = Standing.LATE if deadline.passed() else Standing.FAILED
-            result = Result.LATE if deadline.passed() else Result.FAILED
-            return await self._ended(intent, standing, result, str(error))
-        except Rejected as error:
-            self._nothing_was_sent(limits, began)
-            return await self._ended(intent, Standing.FAILED, Result.FAILED, str(error))
-        except OutcomeUnknown as error:
-            return await self._unknown(intent, str(error))
-        except BaseException:
-            self.hold(intent)  # the process is ending: what became of it is asked after the next start
-            raise
-        return await self._read_back(hand, limits, intent, value)
-
-    def _nothing_was_sent(self, limits: Limits, began: bool) -> None:
-        if began:
-            self.leases.withdraw(limits.tag)
-
-    async def _read_back(self, hand: Hand, limits: Limits, intent: Entry, value: Setpoint) -> Answer:
-        """The machine has confirmed it; look until it has it."""
-        settled = Deadline.after(limits.settings.read_back.settle_seconds)
-        seen: Sample | None = None
-        pauses = iter(_READ_BACK_PAUSES)
-        pause = 0.0
-        while True:
-            pause = next(pauses, pause)
-            if seen is not None and settled.left() <= pause:
-                break
-            await asyncio.sleep(pause)
-            try:
-                seen = await hand.read(limits.tag, settled)
-            except GatewayError as error:
-                return await self._unknown(intent, f"confirmed, and then not to be read back: {error}")
-            if (has := _value_of(seen)) is not None and guard.same(value, has, limits):
-                self.leases.stand(limits, _rule_of(intent))
-                return await self._ended(intent, Standing.DONE, Result.OK, "", seen, limits)
-        return await self._ended(
-            intent, Standing.FAILED, Result.FAILED, "the machine confirmed it, and has another value", seen, limits
-        )
-
-    async def _ended(
-        self,
-        intent: Entry,
-        standing: Standing,
-        result: Result,
-        reason: str,
-        seen: Sample | None = None,
-        limits: Limits | None = None,
-    ) -> Answer:
-        try:
-            await self._record.outcome(intent, result, reason, seen, limits, emergency=_in_emergency(intent))
-        except (GatewayError, OSError) as error:
-            # The record says that it was about to happen, and not that it did: after the next start it is asked for.
-            self.hold(intent)
-            self._log.error("an outcome could not be put on record", entry=intent.id, reason=str(error))
-        return Answer(standing=standing, reason=reason, seen=None if seen is None else _value_of(seen))
-
-    async def _unknown(self, intent: Entry, reason: str) -> Answer:
-        self.hold(intent)
-        assert intent.target is not None
-        self._log.warning(
-            "it is not known whether a write happened; the machine is asked, and nothing else is written to it",
-            connection=intent.target.connection,
-            tag=intent.target.address,
-            entry=intent.id,
-            reason=reason,
-        )
-        return await self._ended(intent, Standing.UNKNOWN, Result.UNKNOWN, reason)
 
     async def _deny(
         self,
@@ -333,23 +223,3 @@ def _that_count(agreed: Agreed | None, limits: Limits, rule: Rule | None) -> tup
         return ()
     same = agreed.limits_digest == limits.text.digest and agreed.rule_digest == rule.text.digest
     return agreed.approvals if same else ()
-
-
-def _rule_of(intent: Entry) -> str:
-    return "" if intent.why is None else intent.why.rule
-
-
-def _in_emergency(intent: Entry) -> bool:
-    return _rule_of(intent) == EMERGENCY_RULE
-
-
-def _standing_of(checks: tuple[Check, ...]) -> Standing:
-    """Late where the deadline alone objects."""
-    objecting = {check.guard for check in checks if not check.passed}
-    return Standing.LATE if objecting == {"deadline"} else Standing.DENIED
-
-
-def _value_of(sample: Sample) -> Setpoint | None:
-    """What can be compared: a Good value of a plain type."""
-    good = severity(sample.quality) is Severity.GOOD
-    return sample.value if good and isinstance(sample.value, bool | int | float | str) else None
