@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -20,8 +21,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import structlog
+import yaml
 
 from benchmarks.meter import machine, percentile
 from benchmarks.table import Row, save, show
@@ -62,82 +65,24 @@ from pcb_line.detect import Detector  # noqa: E402
 from pcb_line.draw import drawn_pair  # noqa: E402
 from pcb_line.pair import Pair  # noqa: E402
 
-OFFSET, SAFETY = "line3/robot/offset", "line3/robot/safety"
+OFFSET, SAFETY, MODE = "pcb/robot/offset", "pcb/robot/safety", "pcb/robot/mode"
 WARM = 20
 BUDGETS = (120.0, 60.0, 40.0)
 
-ROBOT = {
-    "host": "127.0.0.1",
-    "frequency_hz": 10,
-    "write_frequency_hz": 500,
-    "outputs": [{"field": "safety_status", "tag": SAFETY}],
-    "writes": [
-        {
-            "tag": OFFSET,
-            "registers": [f"input_double_register_{number}" for number in (24, 25, 26)],
-            "confirm": [f"output_double_register_{number}" for number in (24, 25, 26)],
-            "limits": [[-0.005, 0.005], [-0.005, 0.005], [-0.05, 0.05]],
-            "mailbox": {
-                "until": "input_int_register_24",
-                "epoch": "input_int_register_25",
-                "sequence": "input_int_register_26",
-                "echo": "output_int_register_24",
-                "echo_epoch": "output_int_register_25",
-                "verdict": "output_int_register_26",
-                "clock": "output_int_register_27",
-            },
-        }
-    ],
-}
+
+def reference() -> dict[str, Any]:
+    """The plant file of the reference, as it stands there."""
+    text = (ROOT / "deploy" / "reference" / "pcb-line" / "plant.yaml").read_text(encoding="utf-8")
+    plant: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+\}", "1", text))
+    return plant
 
 
 def control(budget_ms: float) -> ControlSettings:
-    """What the plant file of the reference says, with this budget."""
-    return ControlSettings.model_validate_json(
-        json.dumps(
-            {
-                "writes": {
-                    OFFSET: {
-                        "connection": "robot",
-                        "data_type": "String",
-                        "unit": "m",
-                        "numbers": [[-0.005, 0.005], [-0.005, 0.005], [-0.05, 0.05]],
-                        "class": "W1",
-                        "writes_max_per_minute": 1_000_000,
-                        "interlocks": {"safety": {"when": "safety == 1 || safety == 2", "over": {"safety": SAFETY}}},
-                        "read_back": {"tolerance": 0.000001, "settle_seconds": 1.0},
-                    }
-                },
-                "rules": {
-                    "PCB-7": {
-                        "when": "[defect.x_mm, defect.y_mm].all(place, place >= -5.0 && place <= 5.0)",
-                        "facts": ["defect"],
-                        "cites": "WI-0731 rework of bare boards, 4.2",
-                        "allows": [OFFSET],
-                        "proposers": ["model"],
-                        "confidence_min": 0.8,
-                    }
-                },
-                "loops": {
-                    "rework": {
-                        "camera": "camera",
-                        "model": "boards",
-                        "deadline_ms": budget_ms,
-                        "decisions": [
-                            {
-                                "of": "defects",
-                                "fact": "defect",
-                                "rule": "PCB-7",
-                                "tag": OFFSET,
-                                "unit": "m",
-                                "value": "[defect.x_mm / 1000.0, defect.y_mm / 1000.0, 0.0]",
-                            }
-                        ],
-                    }
-                },
-            }
-        )
-    )
+    """What it says about acting, with this budget and without a limit to how often boards may come."""
+    written = reference()["control"]
+    written["loops"]["rework"]["deadline_ms"] = budget_ms
+    written["writes"][OFFSET]["writes_max_per_minute"] = 1_000_000
+    return ControlSettings.model_validate_json(json.dumps({**written, "people": {}}))
 
 
 @dataclass
@@ -171,7 +116,7 @@ class Known:
     async def predict(self, frame: Frame, deadline: Deadline) -> Prediction:
         """At once."""
         place = float(frame.context["x_mm"])
-        defect: dict[str, Value] = {"kind": "open", "confidence": 0.99, "x_mm": place, "y_mm": 1.0}
+        defect: dict[str, Value] = {"kind": "short", "confidence": 0.99, "x_mm": place, "y_mm": 1.0}
         return Prediction({"defects": [defect]}, 0.99, "sha256:" + "1" * 64, "open 0.99")
 
 
@@ -249,7 +194,7 @@ async def _state(acting: Acting, connector: Ur | None, stop: Stop) -> None:
         from plantgate.sdk import Batch
 
         while not await stop.sleep(0.1):
-            acting.gate.latest.see(Batch([SAFETY], [1], [0], [None]))
+            acting.gate.latest.see(Batch([SAFETY, MODE], [1, 7], [0, 0], [None, None]))
         return
     async with connector.source() as source:
         while (batch := await stop.unless(source.read)) is not None:
@@ -294,6 +239,7 @@ async def measure(count: int, pause: float, folder: Path) -> list[Row]:
     ]
     frames = list(islice(cycle(frames), count + WARM))
     templates = {pair.name: pair.template for pair in known}
+    robot = {name: value for name, value in reference()["connections"]["robot"].items() if name != "type"}
     rows: list[Row] = []
     detector = Detector()
     with OneThread("boards") as thread:
@@ -304,7 +250,7 @@ async def measure(count: int, pause: float, folder: Path) -> list[Row]:
             rows.append(run.row("gateway alone: rule, guards, intent, write, read back, outcome", count))
         for budget in BUDGETS:
             async with _twin(folder) as ports:
-                ur = Ur(UrSettings.model_validate_json(json.dumps({**ROBOT, **ports})), _lent(folder))
+                ur = Ur(UrSettings.model_validate_json(json.dumps({**robot, **ports})), _lent(folder))
                 async with gateway(folder, budget, ur) as (loop, _):
                     run = await looked(loop, model, frames, pause)
                     rows.append(run.row(f"{name}, to the robot's outcome, budget {budget:g} ms", count))

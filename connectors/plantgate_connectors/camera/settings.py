@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from plantgate.sdk import Bytes, Secret, Settings
 from plantgate.sdk.porter import is_loopback
+from plantgate_connectors.calls import check_who, checked_url
 from plantgate_connectors.tls import ClientTls
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -86,25 +87,11 @@ class Called(Settings):
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise ValueError(f"{url!r} is not a URL: {error}") from None
-        if parts.scheme not in cls.schemes or not host or not url.isprintable() or " " in url:
-            raise ValueError(
-                f"{url!r} is no such URL; write {' or '.join(f'{each}://host/path' for each in cls.schemes)}"
-            )
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("url: a password in a URL ends up in logs; write username and password beside it")
-        if parts.fragment:
-            raise ValueError(f"url: what follows # is never sent; leave #{parts.fragment} out")
-        return url
+        return checked_url(url, cls.schemes)
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password come together: write both or neither")
+        check_who(self.username, self.password)
         return self
 
     @property
@@ -131,8 +118,7 @@ class Snapshot(Called):
 
     @model_validator(mode="after")
     def _who(self) -> Self:
-        if self.bearer is not None and self.username is not None:
-            raise ValueError("bearer and username both say who we are: write one of them")
+        check_who(self.username, self.password, self.bearer)
         return self
 
     @property

@@ -1,7 +1,6 @@
 """A camera that is asked for a picture again and again, over HTTP."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -10,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from plantgate.sdk import Frame, OneThread, Unavailable
+from plantgate_connectors.calls import authorization, shown, why
 from plantgate_connectors.camera.picture import Unreadable
 from plantgate_connectors.camera.settings import Snapshot
 from plantgate_connectors.camera.sight import Sight
@@ -18,7 +18,6 @@ from plantgate_connectors.tls import client_context
 _HEAD_BYTES_MAX: Final = 8_190
 _REDIRECTS_MAX: Final = 3
 _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
-_SAID_MAX: Final = 120
 _PICTURES: Final = frozenset(
     {"image/png", "image/jpeg", "image/jpg", "image/pjpeg", "image/bmp", "image/x-ms-bmp", "image/tiff"}
 )
@@ -59,10 +58,11 @@ class SnapshotCamera:
         except TimeoutError:
             raise Unavailable(f"{self._snapshot.url}: no whole picture in {seconds:g} s (answer_seconds)") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers and URLs that are none
-            raise Unavailable(f"{self._snapshot.url}: {_why(error)}") from error
+            raise Unavailable(f"{self._snapshot.url}: {why(error)}") from error
 
     async def _follow(self) -> bytes:
-        url, headers = self._snapshot.url, _credentials(self._snapshot)
+        snapshot = self._snapshot
+        url, headers = snapshot.url, authorization(snapshot.username, snapshot.password, snapshot.bearer)
         for _ in range(_REDIRECTS_MAX + 1):
             async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
                 if answer.status not in _REDIRECTED:
@@ -75,7 +75,7 @@ class SnapshotCamera:
         target = urljoin(url, location)
         if _origin(target) != _origin(self._snapshot.url):
             raise Unavailable(
-                f"{self._snapshot.url}: it redirects to {_shown(target)}; if that is right, write that as url"
+                f"{self._snapshot.url}: it redirects to {shown(target)}; if that is right, write that as url"
             )
         return target
 
@@ -83,13 +83,13 @@ class SnapshotCamera:
         if answer.status in (401, 403):
             raise Unavailable(f"{self._snapshot.url}: it does not let us in ({answer.status}); see username, bearer")
         if answer.status != 200:
-            raise Unavailable(f"{self._snapshot.url}: it answers {answer.status} {_shown(answer.reason or '')}")
+            raise Unavailable(f"{self._snapshot.url}: it answers {answer.status} {shown(answer.reason or '')}")
         self._sight.up(url=self._snapshot.url)
         if (encoding := answer.headers.get("Content-Encoding", "identity").strip().lower()) != "identity":
-            raise Unreadable(f"it is compressed ({_shown(encoding)}), though none such was asked for")
+            raise Unreadable(f"it is compressed ({shown(encoding)}), though none such was asked for")
         said = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if said not in _PICTURES and said not in _UNSAID:
-            raise Unreadable(f"the camera sends {_shown(said)}, not a picture; is url the one of its snapshots?")
+            raise Unreadable(f"the camera sends {shown(said)}, not a picture; is url the one of its snapshots?")
         most = self._snapshot.body_bytes_max
         body = bytearray()
         if (answer.content_length or 0) <= most:
@@ -121,38 +121,6 @@ async def snapshot_camera(snapshot: Snapshot, sight: Sight) -> AsyncIterator[Sna
             yield SnapshotCamera(snapshot, sight, thread, session)
 
 
-def _credentials(snapshot: Snapshot) -> dict[str, str]:
-    """Secrets are read anew each time. Raises `Unavailable` for one that is gone."""
-    if snapshot.bearer is not None:
-        return {"Authorization": f"Bearer {snapshot.bearer.reveal()}"}
-    if snapshot.username is not None and snapshot.password is not None:
-        pair = f"{snapshot.username}:{snapshot.password.reveal()}".encode()
-        return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
-    return {}
-
-
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
-def _shown(text: str) -> str:
-    """What a peer wrote, fit for a sentence."""
-    return "".join(each if each.isprintable() else "?" for each in text[:_SAID_MAX])
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
-            return f"it shows a certificate we do not trust: {reason}"
-        case aiohttp.ClientSSLError():
-            return f"TLS failed: {_shown(str(error.os_error))}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot be reached: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ServerDisconnectedError() | ConnectionError():
-            return "the connection broke before the picture was there"
-        case aiohttp.ClientPayloadError():
-            return "its answer broke off"
-        case _:
-            return f"its answer is not HTTP as it must be: {_shown(str(error))}"

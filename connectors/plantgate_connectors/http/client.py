@@ -1,7 +1,6 @@
 """Calls to another's server: who we are there, one exchange within its limits, and its failures as sentences."""
 
 import asyncio
-import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -12,8 +11,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from plantgate.sdk import Unavailable
+from plantgate_connectors.calls import authorization, shown, why
 from plantgate_connectors.http.settings import Calling
-from plantgate_connectors.http.tag_names import shown
 from plantgate_connectors.tls import client_context
 
 _IDLE_SECONDS: Final = 4.0
@@ -60,12 +59,7 @@ async def calling(call: Calling, connection: str) -> AsyncIterator[aiohttp.Clien
 
 def credentials(call: Calling) -> dict[str, str]:
     """The header that says who we are; secrets are read anew each time. Raises `Unavailable` for one that is gone."""
-    if call.bearer is not None:
-        return {"Authorization": f"Bearer {call.bearer.reveal()}"}
-    if call.username is not None and call.password is not None:
-        pair = f"{call.username}:{call.password.reveal()}".encode()
-        return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
-    return {}
+    return authorization(call.username, call.password, call.bearer)
 
 
 async def exchange(
@@ -95,7 +89,7 @@ async def exchange(
     except TimeoutError:
         raise Unavailable(f"{who}: no answer in {seconds:g} s") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers and URLs that are none
-        raise Unavailable(f"{who}: {_why(error)}") from error
+        raise Unavailable(f"{who}: {why(error)}") from error
 
 
 async def reach(call: Calling, who: str, connection: str) -> None:
@@ -128,20 +122,3 @@ async def _read(response: aiohttp.ClientResponse, bytes_max: int, who: str) -> b
         if len(body) > bytes_max:
             raise TooLarge(too_large)
     return bytes(body)
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", "") or str(error.certificate_error)
-            return f"it shows a certificate we do not trust: {reason}"
-        case aiohttp.ClientSSLError():
-            return f"TLS failed: {shown(str(error.os_error), 200)}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot be reached: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ServerDisconnectedError() | ConnectionError():
-            return "the connection broke before the answer was there"
-        case aiohttp.ClientPayloadError():
-            return "its answer broke off"
-        case _:
-            return f"its answer is not HTTP as it must be: {shown(str(error), 120)}"

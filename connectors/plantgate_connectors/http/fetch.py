@@ -6,9 +6,9 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from plantgate.sdk import Unavailable
+from plantgate_connectors.calls import shown
 from plantgate_connectors.http.client import Answer, credentials, exchange
 from plantgate_connectors.http.settings import Poll
-from plantgate_connectors.http.tag_names import shown
 from plantgate_connectors.http.verdicts import said
 
 REDIRECTS_MOST: Final = 3

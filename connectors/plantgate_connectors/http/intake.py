@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from plantgate.sdk import Batch, Context
 from plantgate.sdk.porter import is_loopback, names_this_machine, peer_of
+from plantgate_connectors.calls import shown
 from plantgate_connectors.http.access import Access, Caller
 from plantgate_connectors.http.body import read_body
 from plantgate_connectors.http.idempotency import Remembered, read_key
@@ -18,7 +19,6 @@ from plantgate_connectors.http.problem import Problem, not_now
 from plantgate_connectors.http.readings import Read, reader
 from plantgate_connectors.http.receiver import OVERHEAD_BYTES, HttpReceiver, Room
 from plantgate_connectors.http.settings import Path, Receive
-from plantgate_connectors.http.tag_names import shown
 from plantgate_connectors.http.tls import certificate_name
 from plantgate_connectors.payloads.documents import Unreadable
 

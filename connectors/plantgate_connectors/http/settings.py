@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from plantgate.sdk import Bytes, Secret, Settings
 from plantgate.sdk.porter import is_loopback
+from plantgate_connectors.calls import check_who, checked_url
 from plantgate_connectors.http.meaning import Meaning
 from plantgate_connectors.http.paths import PathPattern
 from plantgate_connectors.http.tls import ServerTls
@@ -130,25 +131,11 @@ class Calling(Settings):
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise ValueError(f"{url!r} is not a URL: {error}") from None
-        if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
-            raise ValueError(f"{url!r} is not a URL to call; write https://host/path")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("url: a password in a URL ends up in logs; write username and password beside it")
-        if parts.fragment:
-            raise ValueError(f"url: what follows # is never sent; leave #{parts.fragment} out")
-        return url
+        return checked_url(url, ("https", "http"))
 
     @model_validator(mode="after")
     def _who(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password come together: write both or neither")
-        if self.bearer is not None and self.username is not None:
-            raise ValueError("bearer and username both say who we are: write one of them")
+        check_who(self.username, self.password, self.bearer)
         return self
 
     @property

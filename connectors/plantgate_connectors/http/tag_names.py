@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from plantgate_connectors.calls import shown
+
 TAG_BYTES_MAX: Final = 1024
 """A longer name is an attack or a mistake."""
 _UNSHOWABLE: Final = re.compile(
@@ -23,12 +25,3 @@ def tag_problem(tag: str) -> str | None:
     if _UNSHOWABLE.search(tag):
         return f"the name of a tag has a control character in it: {shown(tag)}"
     return None
-
-
-def shown(text: str, most: int = 80) -> str:
-    """Safe to write into a log or an answer, whatever is in it: one line, printable, not long."""
-    cut = text[:most]
-    safe = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut
-    )
-    return safe + ("…" if len(text) > most else "")

@@ -6,8 +6,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from plantgate.sdk import GatewayError, Rejected, Unavailable
+from plantgate_connectors.calls import shown
 from plantgate_connectors.http.client import Answer
-from plantgate_connectors.http.tag_names import shown
 
 TOO_LARGE: Final = 413
 PATIENCE_SECONDS: Final = 30.0

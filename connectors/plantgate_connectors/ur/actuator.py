@@ -8,12 +8,12 @@ from typing import Final
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.sdk.quality import GOOD
 from plantgate_connectors.ur.interlocks import Remote, permit, plays
-from plantgate_connectors.ur.link import Link
 from plantgate_connectors.ur.mailbox import REFUSED, Sent, Slot, State, Verdict
 from plantgate_connectors.ur.opening import Opened, opened
 from plantgate_connectors.ur.setpoint import Number, numbers, shown
 from plantgate_connectors.ur.settings import RemoteControl, UrSettings, Write
 from plantgate_connectors.ur.state import Live
+from plantgate_connectors.ur.watching import beside
 
 _FRESH_PERIODS: Final = 2
 _SILENT_PERIODS: Final = 3
@@ -190,23 +190,9 @@ async def ur_actuator(settings: UrSettings, context: Context) -> AsyncIterator[U
         actuator = UrActuator(open_, live, remote)
         actuator.fence()
         silence = max(settings.silence_seconds, _SILENT_PERIODS * open_.period_seconds)
-        async with _watching(open_.link, live, remote, silence):
-            yield actuator
-
-
-@asynccontextmanager
-async def _watching(link: Link, live: Live, remote: Remote | None, silence_seconds: float) -> AsyncIterator[None]:
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(link.heard_within(silence_seconds, lambda: live.at), name=link.name)]
+        link = open_.link
+        work = {link.name: link.heard_within(silence, lambda: live.at)}
         if remote is not None:
-            tasks.append(group.create_task(remote.keep_asking(), name=f"{link.name}: remote control"))
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  the caller's own; raised below, where the group does not wrap it
-            failure = error
-        finally:
-            for task in tasks:
-                task.cancel()
-    if failure is not None:
-        raise failure
+            work[f"{link.name}: remote control"] = remote.keep_asking()
+        async with beside(work):
+            yield actuator

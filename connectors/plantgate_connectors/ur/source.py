@@ -19,6 +19,7 @@ from plantgate_connectors.ur.polled import Polled
 from plantgate_connectors.ur.quality import BAD_CONFIGURATION, BAD_NO_COMMUNICATION
 from plantgate_connectors.ur.recipe import Held
 from plantgate_connectors.ur.settings import UrSettings
+from plantgate_connectors.ur.watching import beside
 
 _SILENT_PERIODS: Final = 3
 
@@ -150,30 +151,14 @@ async def ur_source(reading: Reading) -> AsyncIterator[UrSource]:
     link = await connected(settings.host, settings.rtde_port, context.log, reading.heard, settings.connect_seconds)
     try:
         await reading.begin(link)
-        async with _watching(reading, link):
+        work = {f"{context.connection}: {link.name}": _until_gone(reading, link)}
+        if reading.polled is not None:
+            work[f"{context.connection}: dashboard"] = reading.polled.keep_asking()
+        async with beside(work):
             yield UrSource(reading.backlog, reading.note)
     finally:
         link.end("closed")
         reading.left()
-
-
-@asynccontextmanager
-async def _watching(reading: Reading, link: Link) -> AsyncIterator[None]:
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_until_gone(reading, link), name=f"{reading.context.connection}: {link.name}")]
-        if reading.polled is not None:
-            asking = reading.polled.keep_asking()
-            tasks.append(group.create_task(asking, name=f"{reading.context.connection}: dashboard"))
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  the caller's own; raised below, where the group does not wrap it
-            failure = error
-        finally:
-            for task in tasks:
-                task.cancel()
-    if failure is not None:
-        raise failure
 
 
 async def _until_gone(reading: Reading, link: Link) -> None:

@@ -1,9 +1,9 @@
 """From a plant file to a `Plant`, or to all that is wrong with it; touches no network."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from plantgate.config.anchor import anchored
 from plantgate.config.fit import cells_fit, flows_fit, folders_fit, secrets_exist
@@ -15,6 +15,7 @@ from plantgate.config.problems import PlantFileError, Problem, Severity, file_na
 from plantgate.config.sentences import not_a_name, wrong_kind
 from plantgate.config.yaml12 import SIZE_MAX, Document, NotYaml, Plain, parse
 from plantgate.registry import Kind, NotInstalled, Registry, Unusable, registry
+from plantgate.sdk import Settings
 
 _PLUGGED: Final = ("connections", "models")
 """Sections whose settings belong to plugins."""
@@ -93,15 +94,11 @@ def _connections(root: dict[str, Plain], judge: Judge, plugins: Registry) -> dic
     if not isinstance(written, dict) or not written:
         judge.blame(("connections",), "expected connections, as `name: { type: ..., ... }`")
         return {}
-    sound: dict[str, Connection] = {}
-    for name in written:
-        trail: Trail = ("connections", name)
-        if (found := _plugged(trail, written[name], judge, plugins.names(Kind.CONNECTOR), plugins.connector)) is None:
-            continue
-        type_name, connector, part = found
-        if (settings := judge.settings(connector.Settings, part, trail, also=("type",))) is not None:
-            sound[name] = Connection(type_name, connector, anchored(settings, judge.folder))
-    return sound
+    names = plugins.names(Kind.CONNECTOR)
+    return {
+        name: Connection(type_name, connector, settings)
+        for name, type_name, connector, settings in _sound("connections", written, judge, names, plugins.connector)
+    }
 
 
 def _models(root: dict[str, Plain], judge: Judge, plugins: Registry) -> dict[str, ModelEntry]:
@@ -110,18 +107,32 @@ def _models(root: dict[str, Plain], judge: Judge, plugins: Registry) -> dict[str
     if not isinstance(written, dict):
         judge.blame(("models",), "expected models, as `name: { type: ..., ... }`")
         return {}
-    sound: dict[str, ModelEntry] = {}
+    names = plugins.names(Kind.MODEL)
+    return {
+        name: ModelEntry(type_name, adapter, settings)
+        for name, type_name, adapter, settings in _sound("models", written, judge, names, plugins.model)
+    }
+
+
+class _Configurable(Protocol):
+    @property
+    def Settings(self) -> type[Settings]: ...  # noqa: N802  a class in a class, as every plugin has it
+
+
+P = TypeVar("P", bound=_Configurable)
+
+
+def _sound(
+    section: str, written: dict[str, Plain], judge: Judge, names: Sequence[str], find: Callable[[str], P]
+) -> Iterator[tuple[str, str, P, Settings]]:
+    """Name, type, plugin and settings of every entry of the section that is sound; the problems of the others noted."""
     for name in written:
-        trail: Trail = ("models", name)
-        if (found := _plugged(trail, written[name], judge, plugins.names(Kind.MODEL), plugins.model)) is None:
+        trail: Trail = (section, name)
+        if (found := _plugged(trail, written[name], judge, names, find)) is None:
             continue
-        type_name, adapter, part = found
-        if (settings := judge.settings(adapter.Settings, part, trail, also=("type",))) is not None:
-            sound[name] = ModelEntry(type_name, adapter, anchored(settings, judge.folder))
-    return sound
-
-
-P = TypeVar("P")
+        type_name, plugin, part = found
+        if (settings := judge.settings(plugin.Settings, part, trail, also=("type",))) is not None:
+            yield name, type_name, plugin, anchored(settings, judge.folder)
 
 
 def _plugged(
