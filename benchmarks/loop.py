@@ -33,6 +33,7 @@ from plantgate.audit.note import Signer
 from plantgate.control.acting import Acting
 from plantgate.control.hand import Hand
 from plantgate.control.loop import Loop
+from plantgate.control.past import Past
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.settings import ControlSettings
 from plantgate.control.switches import EVERYTHING
@@ -157,7 +158,7 @@ async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> Async
         await stack.enter_async_context(audit)
         hand = Hand("robot", Memory().session if connector is None else connector.actuator)
         acting = await Acting.begin(
-            settings, audit, {"robot": hand}, folder=folder, disk=OsDisk(), clock=SystemClock(), news=log
+            settings, audit, Past(), {"robot": hand}, folder=folder, disk=OsDisk(), clock=SystemClock(), news=log
         )
         if EVERYTHING in acting.gate.switches.thrown():
             acting.gate.switches.release(EVERYTHING)

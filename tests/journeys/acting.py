@@ -13,6 +13,7 @@ from plantgate.audit.log import AuditLog
 from plantgate.audit.note import Signer
 from plantgate.control.acting import Acting
 from plantgate.control.hand import Hand
+from plantgate.control.past import Past
 from plantgate.control.proposal import Answer, Proposal
 from plantgate.control.record import Ledger
 from plantgate.control.settings import ControlSettings
@@ -81,12 +82,14 @@ class Gateway:
 
     async def run(self) -> None:
         """Until asked to stop."""
-        log = await AuditLog.open(FOLDER / "audit", ORIGIN, [KEY], disk=self.disk, clock=WallClock())
+        past = Past()
+        log = await AuditLog.open(FOLDER / "audit", ORIGIN, [KEY], disk=self.disk, clock=WallClock(), hear=past.hear)
         async with log, AsyncExitStack() as stack:
             hand = self.hand("plc", self.machine.session)
             acting = self.acting = await Acting.begin(
                 SETTINGS,
                 log,
+                past,
                 {"plc": hand},
                 folder=FOLDER,
                 disk=self.disk,

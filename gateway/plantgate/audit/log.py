@@ -87,8 +87,11 @@ class AuditLog:
         disk: Disk | None = None,
         clock: Clock | None = None,
         limits: JournalLimits = _LIMITS,
+        hear: Callable[[bytes], None] = lambda content: None,
     ) -> Self:
         """Recover and check; a folder that is not there is made. `origin` is the log's name for good.
+
+        `hear` is told of every entry that is not archived, in another thread; what it raises comes from here.
 
         Raises `LogDamaged` where the entries are not those that were signed (an older copy of the disk, a flipped bit,
         somebody's hand), `Inconsistent` where the public files are not, `KeyMissing` where the log was handed over to
@@ -104,7 +107,7 @@ class AuditLog:
         try:
             publisher = Publisher(folder / "public", origin, signers, disk)
             keys = Keys()
-            frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys)
+            frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys, hear)
             keys.must_be_among(signers)
             reserve = await asyncio.to_thread(Reserve.open, folder / "reserve", disk)
             return cls(entries, signed, publisher, frontier, reserve)

@@ -3,7 +3,7 @@
 What is archived is taken by its hashes from the public log, which the signed root holds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -58,8 +58,13 @@ class Keys:
                 )
 
 
-def recover(entries: Journal, signed: Journal, publisher: Publisher, origin: str, keys: Keys) -> Frontier:
-    """The right edge of the tree, of entries that are those which were signed, and what came after."""
+def recover(
+    entries: Journal, signed: Journal, publisher: Publisher, origin: str, keys: Keys, hear: Callable[[bytes], None]
+) -> Frontier:
+    """The right edge of the tree, of entries that are those which were signed, and what came after.
+
+    Whoever else wants to know them hears them on the way, so that they are read once.
+    """
     note = last = None
     for record in read_from(signed.walk(), 0):
         try:
@@ -87,6 +92,7 @@ def recover(entries: Journal, signed: Journal, publisher: Publisher, origin: str
         if last is not None and frontier.size == last.size:
             _same(frontier, last)
         keys.take(frontier.size, record.payload)
+        hear(record.payload)
         frontier.append(leaf_hash(record.payload))
     if last is not None and frontier.size == last.size:
         _same(frontier, last)

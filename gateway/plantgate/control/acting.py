@@ -19,7 +19,7 @@ from plantgate.control.guard import distance
 from plantgate.control.hand import Hand
 from plantgate.control.latest import Latest
 from plantgate.control.leases import Leases
-from plantgate.control.past import Past, recall
+from plantgate.control.past import Past
 from plantgate.control.reconcile import reconcile
 from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
@@ -48,6 +48,7 @@ class Acting:
         cls,
         settings: ControlSettings,
         log: AuditLog,
+        past: Past,
         hands: Mapping[str, Hand],
         *,
         folder: Path,
@@ -57,14 +58,12 @@ class Acting:
         cells: Callable[[str], tuple[str, ...]] = lambda connection: (),
         ledger: Ledger | None = None,
     ) -> Self:
-        """`hands`: one for each connection that `settings` write to. `folder` keeps the switches.
+        """`past`: what the log said when it was opened. `hands`: one for each connection that `settings` write to.
 
-        `ledger` stands before the log, where something else is to see each entry. Raises `GatewayError`, `OSError`,
-        `ValueError` for a log that holds what is not an entry.
+        `folder` keeps the switches. `ledger` stands before the log, where something else is to see each entry. Raises `GatewayError`, `OSError`.
         """
         book = Book.of(settings)
         record = Record(ledger or log, clock)
-        past = await asyncio.to_thread(lambda: recall(log.entries()))
         switches = Switches.open(disk, folder / "switches.json", iso(clock.now()) or "")
         steady = Steady(clock)
         gate = Gate(book, hands, record, Latest(book.tags(), clock), switches, steady, log=news, cells=cells)

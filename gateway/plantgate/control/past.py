@@ -1,7 +1,6 @@
 """What the audit log already says when the gateway starts: what is open, what stands, which rules it knows."""
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +15,7 @@ _RECENT: Final = 4096
 
 @dataclass(slots=True)
 class Past:
-    """The log, as far as writing is concerned."""
+    """The log, as far as writing is concerned; `AuditLog.open` lets it `hear`."""
 
     open: dict[str, Entry] = field(default_factory=dict)
     """Intents of which the log does not say what became of them, by id."""
@@ -70,11 +69,3 @@ class Past:
                 del self.standing[intent.target.address]
             else:
                 self.standing[intent.target.address] = before
-
-
-def recall(entries: Iterable[bytes]) -> Past:
-    """Everything there is."""
-    past = Past()
-    for content in entries:
-        past.hear(content)
-    return past

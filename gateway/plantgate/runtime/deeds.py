@@ -18,6 +18,7 @@ from plantgate.control.acting import Acting
 from plantgate.control.door import may_be_used, opened
 from plantgate.control.hand import Hand
 from plantgate.control.loop import Look, Loop
+from plantgate.control.past import Past
 from plantgate.control.record import GATEWAY
 from plantgate.flow.stop import Stop
 from plantgate.observe.status import DeedsStatus, LoopStatus
@@ -69,12 +70,16 @@ class Deeds:
             *(_signer(key, settings.origin) for key in settings.more_keys),
         ]
         disk = disk or OsDisk()
-        log = await AuditLog.open(settings.folder, settings.origin, signers, disk=disk, clock=clock)
+        past = Past()
+        log = await AuditLog.open(settings.folder, settings.origin, signers, disk=disk, clock=clock, hear=past.hear)
         try:
             for sentence in log.recovered:
                 news.warning("audit log recovered", found=sentence)
             with suppress(GatewayError, OSError):  # on a disk that is still full it is tried again later
+                known = log.size
                 await log.backfill()
+                for content in log.entries(known):
+                    past.hear(content)
             witnesses = [Cosigner(each.url, Verifier.parse(each.key)) for each in settings.witnesses]
             deeds = cls(plant, log, witnesses, uses, cameras, clock=clock, news=news)
             await deeds._say(Kind.START)
@@ -88,6 +93,7 @@ class Deeds:
                 deeds.acting = await Acting.begin(
                     plant.control,
                     log,
+                    past,
                     deeds.hands,
                     folder=plant.store.folder / "control",
                     disk=disk,

@@ -14,6 +14,7 @@ from plantgate.audit.note import Signer
 from plantgate.control.acting import Acting
 from plantgate.control.approvals import Person
 from plantgate.control.hand import Hand
+from plantgate.control.past import Past
 from plantgate.control.proposal import Answer, Proposal
 from plantgate.control.settings import ControlSettings, Role
 from plantgate.control.switches import EVERYTHING
@@ -160,11 +161,14 @@ async def plant(
     """One life of it."""
     disk, oven, news, stop = disk or SimulatedDisk(), oven or Oven(), Quiet(), Stop()
     signer = Signer(ORIGIN, bytes(range(32)))
-    async with await AuditLog.open(FOLDER / "audit", ORIGIN, [signer], disk=disk, clock=WallClock()) as log:
+    past = Past()
+    opening = AuditLog.open(FOLDER / "audit", ORIGIN, [signer], disk=disk, clock=WallClock(), hear=past.hear)
+    async with await opening as log:
         hand = Hand("plc", oven.session)
         acting = await Acting.begin(
             written or settings(),
             log,
+            past,
             {"plc": hand},
             folder=FOLDER,
             disk=disk,
