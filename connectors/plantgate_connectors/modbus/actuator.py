@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.sdk.quality import GOOD
 from plantgate_connectors.modbus.blocks import Block
+from plantgate_connectors.modbus.described import Device
 from plantgate_connectors.modbus.dial import Address
 from plantgate_connectors.modbus.encode import encoded
 from plantgate_connectors.modbus.line import Line
@@ -16,7 +17,7 @@ from plantgate_connectors.modbus.pdu import Answer, Refused, Silent, Write
 from plantgate_connectors.modbus.plan import address_of, plan_of
 from plantgate_connectors.modbus.refusals import BUSY, exception_name, for_good, trouble
 from plantgate_connectors.modbus.registers import Field
-from plantgate_connectors.modbus.settings import Device, ModbusSettings
+from plantgate_connectors.modbus.settings import ModbusSettings
 from plantgate_connectors.modbus.writable import place_of, read_only
 
 

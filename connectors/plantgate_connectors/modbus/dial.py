@@ -5,8 +5,8 @@ import ssl
 from dataclasses import dataclass
 
 from plantgate.sdk import Unavailable
+from plantgate_connectors.modbus.described import Tls
 from plantgate_connectors.modbus.serial_port import SerialPort, SerialTransport
-from plantgate_connectors.modbus.settings import Tls
 from plantgate_connectors.tls import client_context
 
 

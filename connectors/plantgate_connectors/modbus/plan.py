@@ -5,12 +5,13 @@ from typing import Final
 from plantgate.sdk import Backoff
 from plantgate_connectors.modbus.blocks import Budget
 from plantgate_connectors.modbus.clock_register import ClockRegister
+from plantgate_connectors.modbus.described import Device, Framing, Parity, TimeUnit, TransactionId
 from plantgate_connectors.modbus.device import Plan
 from plantgate_connectors.modbus.dial import Address, Remote
 from plantgate_connectors.modbus.exchange import Patience
 from plantgate_connectors.modbus.line import Manner
 from plantgate_connectors.modbus.serial_port import SerialPort
-from plantgate_connectors.modbus.settings import Device, Framing, ModbusSettings, Parity, TimeUnit, TransactionId
+from plantgate_connectors.modbus.settings import ModbusSettings
 
 _PORT: Final = 502
 _TLS_PORT: Final = 802

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from plantgate.sdk import Context, Finding, Survey
 from plantgate_connectors.modbus.blocks import Block
+from plantgate_connectors.modbus.described import Framing
 from plantgate_connectors.modbus.device import Plan
 from plantgate_connectors.modbus.line import Line
 from plantgate_connectors.modbus.plan import address_of, manner_of, plan_of
 from plantgate_connectors.modbus.refusals import absent, divisible, trouble
 from plantgate_connectors.modbus.serial_port import SerialPort
-from plantgate_connectors.modbus.settings import Framing, ModbusSettings
+from plantgate_connectors.modbus.settings import ModbusSettings
 
 _NAMED_MOST = 3
 _TCP_HEADER_BYTES = 7

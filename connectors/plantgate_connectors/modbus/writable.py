@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from plantgate_connectors.modbus.described import Device
 from plantgate_connectors.modbus.registers import Field, Table, Type
-from plantgate_connectors.modbus.settings import Device, ModbusSettings
+from plantgate_connectors.modbus.settings import ModbusSettings
 
 _BROADCAST: Final = 0
 _FLOATING: Final = ("Float", "Double")

@@ -60,7 +60,8 @@ class Acting:
     ) -> Self:
         """`past`: what the log said when it was opened. `hands`: one for each connection that `settings` write to.
 
-        `folder` keeps the switches. `ledger` stands before the log, where something else is to see each entry. Raises `GatewayError`, `OSError`.
+        `folder` keeps the switches. `ledger` stands before the log, where something else is to see each entry.
+        Raises `GatewayError`, `OSError`.
         """
         book = Book.of(settings)
         record = Record(ledger or log, clock)
