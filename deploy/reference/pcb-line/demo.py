@@ -73,7 +73,7 @@ async def run(chosen: argparse.Namespace, folder: Path) -> int:
             await _bring(coming, folder, chosen.seconds)
             await asyncio.sleep(1.5)
             status = await _status(url)
-    return _sum_up(folder, status)
+    return _sum_up(folder, status, kept=chosen.keep is not None)
 
 
 async def _bring(coming: Iterator[Pair], folder: Path, seconds: float | None) -> None:
@@ -105,7 +105,7 @@ def _forget(folder: Path, count: int) -> None:
             old.unlink()
 
 
-def _sum_up(folder: Path, status: dict[str, Any]) -> int:
+def _sum_up(folder: Path, status: dict[str, Any], *, kept: bool) -> int:
     figures = status["deeds"]["loops"]["rework"]
     print(f"\npictures {figures['frames']}, acted on {figures['done']}, too late {figures['late']}")
     most = max(1, *figures["bins"])
@@ -118,6 +118,8 @@ def _sum_up(folder: Path, status: dict[str, Any]) -> int:
         _plantgate(folder, "explain", str(public), last)
     print()
     sound = _plantgate(folder, "audit", "verify", str(public), "--policy", "audit.key.pub") == 0
+    if not kept:
+        print("\nplant file, log and record end with the demo; --keep FOLDER keeps them")
     return 0 if sound and figures["done"] else 3
 
 
