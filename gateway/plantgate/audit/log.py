@@ -91,7 +91,8 @@ class AuditLog:
     ) -> Self:
         """Recover and check; a folder that is not there is made. `origin` is the log's name for good.
 
-        `hear` is told of every entry that is not archived, in another thread; what it raises comes from here.
+        `hear` is told, in another thread, of every entry that is not archived, and last of what stands in the reserve;
+        what it raises comes from here.
 
         Raises `LogDamaged` where the entries are not those that were signed (an older copy of the disk, a flipped bit,
         somebody's hand), `Inconsistent` where the public files are not, `KeyMissing` where the log was handed over to
@@ -107,9 +108,17 @@ class AuditLog:
         try:
             publisher = Publisher(folder / "public", origin, signers, disk)
             keys = Keys()
-            frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys, hear)
-            keys.must_be_among(signers)
             reserve = await asyncio.to_thread(Reserve.open, folder / "reserve", disk)
+            late = dict.fromkeys(reserve.waiting())
+
+            def hear_once(content: bytes) -> None:
+                late.pop(content, None)  # a crash came before it was taken out of the reserve
+                hear(content)
+
+            frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys, hear_once)
+            for content in late:
+                hear(content)
+            keys.must_be_among(signers)
             return cls(entries, signed, publisher, frontier, reserve)
         except BaseException:
             await entries.close()

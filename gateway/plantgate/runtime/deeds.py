@@ -76,10 +76,7 @@ class Deeds:
             for sentence in log.recovered:
                 news.warning("audit log recovered", found=sentence)
             with suppress(GatewayError, OSError):  # on a disk that is still full it is tried again later
-                known = log.size
                 await log.backfill()
-                for content in log.entries(known):
-                    past.hear(content)
             witnesses = [Cosigner(each.url, Verifier.parse(each.key)) for each in settings.witnesses]
             deeds = cls(plant, log, witnesses, uses, cameras, clock=clock, news=news)
             await deeds._say(Kind.START)

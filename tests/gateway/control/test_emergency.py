@@ -1,16 +1,19 @@
 """Break-glass: for a person, for a while, past what can be passed and no further, and always on record."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from plantgate.audit.entry import Kind, Phase, Who
 from plantgate.control.proposal import Standing
+from plantgate.control.record import GATEWAY
 from plantgate.control.switches import Thrown
-from plantgate.sdk import Rejected
+from plantgate.sdk import Command, OutcomeUnknown, Rejected
+from plantgate.store.writer import DiskFull
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import ANNA, BERT, DORA, MODEL, OVEN, SAFETY, plant, run, settings
+from tests.gateway.control.given import ANNA, BERT, DORA, MODEL, OVEN, SAFETY, Oven, Plant, plant, run, settings
 
 RULE = "gateway.emergency"
 WRITE = {"tag": OVEN, "unit": "degC", "rule": RULE}
@@ -92,20 +95,58 @@ def test_it_does_not_survive_a_restart() -> None:
     run(main)
 
 
+async def fill(disk: SimulatedDisk, here: Plant) -> None:
+    """Until the log takes nothing any more."""
+    disk.capacity = sum(len(disk.content(path)) for path in disk.paths())
+    with suppress(DiskFull):
+        while True:
+            await here.acting.record.observed(Kind.HEARTBEAT, GATEWAY, details={"filling": "x" * 12_000})
+
+
 def test_on_a_full_disk_people_still_act_and_the_record_of_it_is_taken_in_later() -> None:
     async def main() -> None:
         disk = SimulatedDisk()
         async with plant(disk) as here:
-            disk.fail("allocate", 28, times=100_000)
-            disk.fail("pwrite", 28, times=100_000, suffix=".seg")
-            disk.fail("datasync", 28, times=100_000, suffix=".seg")
-            for _ in range(3):
-                automatic = await here.propose(50.0)
-                if automatic.standing is Standing.DENIED:
-                    break
-            written = len(here.oven.written)
+            await fill(disk, here)
+            automatic = await here.propose(50.0)
+            assert (automatic.standing, here.oven.written) == (Standing.DENIED, [])
+            assert "the audit log takes no entry" in automatic.reason
             await here.ask(ANNA, "emergency", reason="fire")
             told = await here.ask(ANNA, "write", value="60.0", **WRITE)
-            assert (told["standing"], len(here.oven.written)) == ("done", written + 1), told
+            assert (told["standing"], here.oven.values[OVEN]) == ("done", 60.0), told
+            assert here.log.waiting == 3, "the declaration, the intent, the outcome"
+            disk.capacity = None
+            await here.log.backfill()
+            late = [(entry.kind, entry.phase) for entry in here.entries() if entry.late]
+            assert late == [
+                (Kind.EMERGENCY, Phase.OBSERVED),
+                (Kind.WRITE, Phase.INTENT),
+                (Kind.WRITE, Phase.OUTCOME),
+            ]
+
+    run(main)
+
+
+def test_what_a_person_did_on_a_full_disk_is_asked_for_after_a_crash_though_it_stands_in_the_reserve_alone() -> None:
+    async def main() -> None:
+        disk, oven = SimulatedDisk(), Oven()
+        async with plant(disk, oven=oven) as here:
+
+            async def lose(command: Command) -> None:
+                oven.values[command.tag] = command.value
+                raise OutcomeUnknown("plc: no answer")
+
+            oven.fate = lose
+            await fill(disk, here)
+            await here.ask(ANNA, "emergency", reason="fire")
+            assert (await here.ask(ANNA, "write", value="60.0", **WRITE))["standing"] == "unknown"
+            disk.capacity = None
+        oven.fate = None
+        async with plant(disk.restart(), oven=oven) as here:
+            assert here.log.waiting, "nobody has taken it in yet"
+            (held,) = [intent for intents in here.acting.gate.held.values() for intent in intents.values()]
+            assert held.late
+            await asyncio.sleep(5)
+            assert not any(here.acting.gate.held.values())
 
     run(main)
