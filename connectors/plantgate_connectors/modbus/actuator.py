@@ -57,11 +57,11 @@ class ModbusActuator:
             await mailbox.write(command, field)
             return
         write, patience = encoded(field, command.value), plan_of(self._settings, device).patience
-        if command.deadline.passed():
-            raise Unavailable(f"{command.tag}: too late; nothing was sent")
+        if objection := command.objection():
+            raise Unavailable(f"{command.tag}: {objection}; nothing was sent")
         line = self._line(address_of(self._settings, device))
         not_after = latest(line, write, command.deadline)
-        _confirmed(command.tag, write, await line.write(device.unit, write, patience, not_after))
+        _confirmed(command.tag, write, await line.write(device.unit, write, patience, not_after, command.objection))
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the registers hold now; its source time is unknown. Raises `Unavailable`, `Rejected`.

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from plantgate_connectors.modbus.pdu import Answer, Question, Refused, Silent, Write
@@ -42,12 +42,19 @@ class Exchange:
     """The questions, in order; `done` is set when each has an answer or a reason why there is none."""
 
     def __init__(
-        self, unit: int, questions: Sequence[Question], patience: Patience, not_after: float = math.inf
+        self,
+        unit: int,
+        questions: Sequence[Question],
+        patience: Patience,
+        not_after: float = math.inf,
+        objection: Callable[[], str] = lambda: "",
     ) -> None:
         self.unit = unit
         self.patience = patience
         self.not_after = not_after
         """On the loop's clock: what was not sent by then will not be."""
+        self.objection = objection
+        """Asked before anything is sent: why it may not be; empty while it may."""
         self.answers: list[Answer] = [_UNASKED] * len(questions)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.unsent = deque(Ask(self, index, question) for index, question in enumerate(questions))

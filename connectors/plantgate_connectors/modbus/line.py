@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,14 +77,18 @@ class Line:
         self._waiting.append(exchange)
         return await self._exchanged(exchange)
 
-    async def write(self, unit: int, write: Write, patience: Patience, not_after: float) -> Answer:
+    async def write(
+        self, unit: int, write: Write, patience: Patience, not_after: float, objection: Callable[[], str] = lambda: ""
+    ) -> Answer:
         """Before all that waits, once, and not a byte of it after that moment on the loop's clock.
+
+        Nor once there is an objection, which is asked for when its turn has come.
 
         `Silent` that was not asked, or a refusal, is certain; anything else but the echo may have changed the device.
         """
         if self._failed:
             return Silent(self.reason, line=True, asked=False)
-        exchange = Exchange(unit, [write], patience, not_after)
+        exchange = Exchange(unit, [write], patience, not_after, objection)
         self._waiting.appendleft(exchange)
         too_late = self._loop.call_at(not_after, exchange.give_up, _TOO_LATE)
         try:
@@ -194,6 +198,8 @@ class Line:
             exchange = self._waiting.popleft()
             if now >= exchange.not_after:
                 exchange.give_up(_TOO_LATE)
+            elif objection := exchange.objection():
+                exchange.give_up(Silent(objection))
             if not exchange.may_send:
                 continue
             ask = self._next(exchange)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -126,7 +126,7 @@ class MailboxSession:
 
     async def _hand_in(self, command: Command, order: Order) -> None:
         self._spoilt = "a command was given up after it was sent"  # until it is known that it is not so
-        came = await self._put(order, command.deadline)
+        came = await self._put(order, command.deadline, command.objection)
         if isinstance(came, Silent) and not came.asked:
             self._spoilt = ""
             raise Unavailable(f"{command.tag}: {came.reason}; nothing was sent")
@@ -168,9 +168,10 @@ class MailboxSession:
         self._heartbeat = (self._heartbeat + 1) & 0xFFFF
         return self._heartbeat
 
-    async def _put(self, order: Order, deadline: Deadline) -> Answer:
+    async def _put(self, order: Order, deadline: Deadline, objection: Callable[[], str] = lambda: "") -> Answer:
         write = Write.registers(self._slot.address, order.pack())
-        return await self._line.write(self._unit, write, self._patience, latest(self._line, write, deadline))
+        not_after = latest(self._line, write, deadline)
+        return await self._line.write(self._unit, write, self._patience, not_after, objection)
 
     async def _look(self, deadline: Deadline) -> tuple[Echo, float]:
         """What the program shows, and when that came. Raises `Unavailable`, `Rejected`."""

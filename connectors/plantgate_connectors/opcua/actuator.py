@@ -66,8 +66,8 @@ class OpcUaActuator:
         request = _write_request(node, variant(tag, command.value, kind), command.id)
         seconds = self._settings.request_timeout_seconds
         protocol = self._session.protocol
-        if self.over or command.deadline.passed():
-            raise Unavailable(f"{tag}: {self.over or 'too late'}; nothing was sent")
+        if objection := self.over or command.objection():
+            raise Unavailable(f"{tag}: {objection}; nothing was sent")
         try:
             answer = protocol.send_now(request, seconds)  # no await between the look at the deadline and this
         except ConnectionError as error:

@@ -53,7 +53,7 @@ class UrActuator:
             if slot is not None:
                 await self._heeded(write, slot, command.deadline)
                 await self._permit(command.deadline)
-            confirmed = self._send(write, slot, values, command.deadline)
+            confirmed = self._send(write, slot, values, command)
             await self._outcome(write, slot, values, confirmed, command.deadline)
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
@@ -118,17 +118,17 @@ class UrActuator:
 
     # Sending, and what comes of it.
 
-    def _send(self, write: Write, slot: Slot | None, values: tuple[Number, ...], deadline: Deadline) -> "_Confirmed":
-        live, left = self._live, deadline.left()
-        if left <= 0:
-            raise Unavailable(f"{write.tag}: too late; nothing was sent")
+    def _send(self, write: Write, slot: Slot | None, values: tuple[Number, ...], command: Command) -> "_Confirmed":
+        live = self._live
+        if objection := command.objection():
+            raise Unavailable(f"{write.tag}: {objection}; nothing was sent")
         if not self._link.clear:
             raise Unavailable(f"{self._link.name} does not take what is sent; nothing more was sent")
         if slot is None:
             self._link.send(self._recipes[write.tag], values)
             return lambda state: Verdict.APPLIED if _shows(write, values, state) else None
         age = asyncio.get_running_loop().time() - live.at
-        until, epoch, sequence = slot.command(live.state, self._epochs[write.tag], age, left)
+        until, epoch, sequence = slot.command(live.state, self._epochs[write.tag], age, command.deadline.left())
         self._link.send(self._recipes[write.tag], (*values, until, epoch, sequence))
         return lambda state: slot.judged(state, Sent(sequence, epoch))
 

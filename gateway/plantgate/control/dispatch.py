@@ -64,13 +64,16 @@ class Dispatch:
             guard.distance(value, has) if isinstance(has, bool | int | float | str) else 0.0,
         )
         began = self.leases.begin(limits, _rule_of(intent))
+        command = Command(intent.id, limits.tag, value, deadline, lambda: guard.last_look(scene()))
         try:
-            await hand.write(Command(intent.id, limits.tag, value, deadline), limits.settings.read_back.settle_seconds)
+            await hand.write(command, limits.settings.read_back.settle_seconds)
         except Unavailable as error:
             self._nothing_was_sent(limits, began)
-            standing = Standing.LATE if deadline.passed() else Standing.FAILED
-            result = Result.LATE if deadline.passed() else Result.FAILED
-            return await self._ended(intent, standing, result, str(error))
+            if deadline.passed():
+                return await self._ended(intent, Standing.LATE, Result.LATE, str(error))
+            if command.recalled():
+                return await self._ended(intent, Standing.DENIED, Result.DENIED, str(error))
+            return await self._ended(intent, Standing.FAILED, Result.FAILED, str(error))
         except Rejected as error:
             self._nothing_was_sent(limits, began)
             return await self._ended(intent, Standing.FAILED, Result.FAILED, str(error))

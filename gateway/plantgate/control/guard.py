@@ -67,6 +67,14 @@ def first_round(scene: Scene) -> tuple[Check, ...]:
     return tuple(checks)
 
 
+def last_look(scene: Scene) -> str:
+    """Asked right before the first byte leaves: what objects now, of all that can have changed while the write waited.
+
+    The pace is left out: it counts this very write already.
+    """
+    return refused(tuple(check for check in first_round(scene) if check.guard not in _COUNTS_IT))
+
+
 def people_needed(limits: Limits, rule: Rule | None) -> int:
     """How many people must agree to a write of this tag.
 
@@ -255,6 +263,7 @@ _FIRST: Final[tuple[tuple[str, Guard], ...]] = (
     ("hold", _hold),
     ("clock", _clock),
 )
+_COUNTS_IT: Final = frozenset({"interval", "frequency"})
 
 
 # The second round.

@@ -46,6 +46,11 @@ class Hand:
         """Until there is a session."""
         await self._there.wait()
 
+    @property
+    def open(self) -> bool:
+        """Whether there is a session now that is still of use."""
+        return self._actuator is not None and not self._broken.is_set()
+
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the machine has now. Raises `Unavailable`, `Rejected`; a bug of the actuator is `Unavailable` too."""
         actuator = self._session()
@@ -81,7 +86,11 @@ class Hand:
             raise OutcomeUnknown(f"{self.connection}: did not confirm {command.tag} in {confirm_seconds:g} s") from None
         except Rejected:
             raise
-        except (Unavailable, OutcomeUnknown):
+        except Unavailable:
+            if not command.objection():  # otherwise the session is as good as before: the command was not
+                self._broken.set()
+            raise
+        except OutcomeUnknown:
             self._broken.set()
             raise
         except (Exception, asyncio.CancelledError) as error:
@@ -91,7 +100,7 @@ class Hand:
             raise OutcomeUnknown(f"{self.connection}: unexpected {type(error).__name__}: {error}") from error
 
     def _session(self) -> Actuator:
-        if self._actuator is None or self._broken.is_set():
+        if self._actuator is None or not self.open:
             raise Unavailable(f"{self.connection}: there is no session for writing at the moment")
         return self._actuator
 

@@ -1,5 +1,6 @@
 """What is asked of a machine: one value for one tag, once, before it is too late."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -8,6 +9,10 @@ from plantgate.sdk.sample import Sample
 
 Setpoint: TypeAlias = bool | int | float | str
 """What can be written. A float is finite; whoever writes it has been through the guard."""
+
+
+def _stands() -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,15 @@ class Command:
     """In the tag's own unit, as the plant file speaks of it; scaling to the machine's registers is the actuator's."""
     deadline: Deadline
     """Not one byte leaves after it."""
+    recalled: Callable[[], str] = _stands
+    """Why it must not be sent any more, as it is now: somebody stopped it, an interlock opened; empty while it may."""
+
+    def objection(self) -> str:
+        """Why not one byte of it may leave: too late, or recalled; empty while it may.
+
+        An actuator asks right before the first byte leaves, with nothing awaited in between, and raises `Unavailable`.
+        """
+        return "too late" if self.deadline.passed() else self.recalled()
 
 
 class Actuator(Protocol):

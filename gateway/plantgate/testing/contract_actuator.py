@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ class ActuatorContract(ActuatorUnderFaults[D]):
                 verdict = await self.outcome(actuator, self.command(1, seconds=seconds))
                 assert isinstance(verdict, Unavailable), f"too late, and the verdict is {verdict!r}"
             assert self.count(device) == 0, "sent after the deadline"
+            await self.done_once(device)
+
+    async def test_nothing_is_sent_of_a_command_that_was_recalled(self, tmp_path: Path) -> None:
+        """A command that is stopped before its first byte leaves is `Unavailable`; the device never hears of it.
+
+        Look at: `command.objection()`, which is asked for right before the bytes leave, and not before an `await`.
+        """
+        async with self.device() as device, self.connector(device, tmp_path).actuator() as actuator:
+            verdict = await self.outcome(actuator, replace(self.command(1), recalled=lambda: "line3 is stopped"))
+            assert isinstance(verdict, Unavailable), f"recalled, and the verdict is {verdict!r}"
+            assert "line3 is stopped" in str(verdict), f"why it was recalled is not said: {verdict}"
+            assert self.count(device) == 0, "sent, and it was recalled"
+            assert await self.outcome(actuator, self.command(2)) is None, "the session is of no more use after it"
             await self.done_once(device)
 
     async def test_a_refusal_is_rejected(self, tmp_path: Path) -> None:

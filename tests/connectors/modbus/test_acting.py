@@ -1,6 +1,7 @@
 """Writing: what each answer means, and that the line is shared with reading and no write is asked twice."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,32 @@ async def test_a_write_goes_before_the_polls_that_wait(tmp_path: Path) -> None:
             before = len(plc.asked)
             await actuator.write(command("t30", 5))
             assert len(plc.asked) - before <= 2, "one that was under way, and ours"
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_a_stop_reaches_a_write_that_waits_for_its_turn(tmp_path: Path, stopped: bool) -> None:
+    """The line is busy with an answer that takes its time; the switch is thrown meanwhile."""
+    many = [device(f"d{unit}", unit, tag(f"t{unit}", 0)) for unit in range(1, 31)]
+    async with twin(HOST, rtu=True) as plc:
+        plc.delay_seconds = 0.1
+        reading = modbus(tmp_path / "reading", devices=many, framing="rtu_over_tcp")
+        writing = modbus(tmp_path / "writing", devices=many, framing="rtu_over_tcp")
+        async with reading.source() as source, writing.actuator() as actuator:
+            await collect(source, 30)
+            asked = len(plc.asked)
+            thrown = ""
+            sent = asyncio.create_task(actuator.write(replace(command("t30", 5), recalled=lambda: thrown)))
+            await asyncio.sleep(0.01)
+            assert len(plc.asked) == asked, "the line was not busy, so nothing had to wait"
+            thrown = "everything is stopped" if stopped else ""
+            if stopped:
+                with pytest.raises(Unavailable, match="everything is stopped"):
+                    await sent
+            else:
+                await sent
+            assert len(plc.written) == (0 if stopped else 1)
+            await actuator.write(command("t30", 6))
 
 
 @pytest.mark.simulated

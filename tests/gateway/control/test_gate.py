@@ -47,6 +47,39 @@ def test_a_machine_that_refuses_or_is_away_was_not_written(error: Exception) -> 
     run(main)
 
 
+@pytest.mark.parametrize("what", ["a stop", "an interlock", "nothing"])
+def test_a_write_that_waits_inside_its_actuator_is_recalled(what: str) -> None:
+    """A slow line, a robot program that is not ready: what changes meanwhile counts up to the first byte."""
+
+    async def main() -> None:
+        oven = Oven()
+
+        async def wait_for_the_line(command: Command) -> None:
+            await asyncio.sleep(0.2)
+            if objection := command.objection():
+                raise Unavailable(f"plc: {objection}; nothing was sent")
+            oven.values[command.tag] = command.value
+
+        oven.fate = wait_for_the_line
+        async with plant(oven=oven) as here:
+            writing = asyncio.create_task(here.propose(50.0))
+            await asyncio.sleep(0.1)
+            if what == "a stop":
+                await here.ask(ANNA, "stop", name="plc", reason="smoke")
+            if what == "an interlock":
+                here.door(closed=False)
+            answer = await writing
+            if what == "nothing":
+                assert answer.standing is Standing.DONE
+                return
+            assert answer.standing is Standing.DENIED
+            assert {"a stop": "smoke", "an interlock": "interlock door"}[what] in answer.reason
+            assert (oven.values[OVEN], outcomes(here)) == (40.0, [Result.DENIED])
+            assert here.acting.gate.hands["plc"].open, "the session was as good as before"
+
+    run(main)
+
+
 def test_a_machine_that_confirms_and_has_something_else_is_found_out() -> None:
     async def confirm(command: Command) -> None: ...
 
