@@ -23,6 +23,7 @@ from plantgate.control.past import Past
 from plantgate.control.reconcile import reconcile
 from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
+from plantgate.control.shadow import Shadow
 from plantgate.control.steady import Steady
 from plantgate.control.switches import EVERYTHING, Switches, Thrown
 from plantgate.control.typed import read_back
@@ -67,11 +68,13 @@ class Acting:
         record = Record(ledger or log, clock)
         switches = Switches.open(disk, folder / "switches.json", iso(clock.now()) or "")
         steady = Steady(clock)
-        gate = Gate(book, hands, record, Latest(book.tags(), clock), switches, steady, log=news, cells=cells)
+        arming = Arming(switches, steady, record, clock, people=settings.people_to_arm)
+        shadow = Shadow(settings.shadow, arming.stop, news)
+        latest = Latest(book.tags(), clock)
+        gate = Gate(book, hands, record, latest, switches, steady, shadow=shadow, log=news, cells=cells)
         leases = Leases(gate, news)
         gate.dispatch.leases = leases
         approvals = Approvals(gate, record, clock)
-        arming = Arming(switches, steady, record, clock, people=settings.people_to_arm)
         find = partial(_find, log)
         stoppable = {*book.limits, *hands, *(cell for connection in hands for cell in cells(connection))}
         desk = Desk(gate, leases, approvals, arming, record, stoppable=stoppable, find=find, log=news)

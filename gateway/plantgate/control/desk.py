@@ -17,6 +17,7 @@ from plantgate.control.proposal import Answer, Proposal
 from plantgate.control.record import Record
 from plantgate.control.reversal import reversal
 from plantgate.control.settings import Role
+from plantgate.control.shadow import is_source
 from plantgate.control.switches import EVERYTHING
 from plantgate.control.typed import read_back, written
 from plantgate.sdk import Deadline, Log, Rejected
@@ -45,7 +46,10 @@ class Desk:
         find: Callable[[str], Awaitable[Entry | None]],
         log: Log,
     ) -> None:
-        """`stoppable`: connections and cells that have a switch of their own. `find`: an entry of the log, by id."""
+        """`stoppable`: tags, connections and cells; each has a switch of its own, as has every model.
+
+        `find`: an entry of the log, by id.
+        """
         self._gate, self._leases, self._approvals = gate, leases, approvals
         self._arming, self._record = arming, record
         self._stoppable = {EVERYTHING, *stoppable}
@@ -106,8 +110,9 @@ class Desk:
 
     async def _stop(self, person: Person, asked: Asked) -> Told:
         name = asked.get("name", "") or EVERYTHING
-        if name not in self._stoppable:
-            raise Rejected(f"{name[:64]!r} cannot be stopped by itself; there are {', '.join(sorted(self._stoppable))}")
+        if name not in self._stoppable and not is_source(name):
+            there = ", ".join(sorted(self._stoppable))
+            raise Rejected(f"{name[:64]!r} cannot be stopped by itself; there are {there}, and any model as model:NAME")
         if not person.roles - {Role.VIEWER}:
             raise Rejected(f"{person.id} has no role that may stop anything")
         who = Who(kind="person", id=person.id, authenticated_by="local socket")

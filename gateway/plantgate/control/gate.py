@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from plantgate.audit.entry import Approval, Check, Entry
+from plantgate.audit.entry import Approval, Check, Entry, Who
 from plantgate.control import guard
 from plantgate.control.book import EMERGENCY_RULE, Book, Limits, Rule
 from plantgate.control.dispatch import Dispatch, standing_of
@@ -20,6 +20,7 @@ from plantgate.control.latest import Latest
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Agreed, Answer, Proposal, Standing
 from plantgate.control.record import Record
+from plantgate.control.shadow import Shadow, source
 from plantgate.control.steady import Steady
 from plantgate.control.switches import EVERYTHING, Switches
 from plantgate.sdk import (
@@ -42,6 +43,7 @@ class Gate:
         switches: Switches,
         steady: Steady,
         *,
+        shadow: Shadow,
         log: Log,
         cells: Callable[[str], tuple[str, ...]] = lambda connection: (),
     ) -> None:
@@ -55,7 +57,7 @@ class Gate:
         """Intents of which it is not known whether they happened, by connection and id."""
         self.doubt = asyncio.Event()
         """Set when there is something to reconcile."""
-        self._record, self._log, self._cells = record, log, cells
+        self._record, self._shadow, self._log, self._cells = record, shadow, log, cells
         self.dispatch = Dispatch(record, self.pace, self.hold, log)
         self._acting: set[asyncio.Task[Any]] = set()
 
@@ -65,7 +67,7 @@ class Gate:
         Cancelled, what was begun is brought to its end and put on record all the same. `Standing.WAITING`: nothing
         objects but that people have to agree.
         """
-        answer = await self._to_its_end(self._act(proposal, agreed))
+        answer = await self._to_its_end(self._act_and_tell(proposal, agreed))
         self.answers[answer.standing] += 1
         return answer
 
@@ -91,6 +93,11 @@ class Gate:
         """Wait for whatever is being written."""
         while self._acting:
             await asyncio.wait(self._acting)
+
+    async def _act_and_tell(self, proposal: Proposal, agreed: Agreed | None) -> Answer:
+        answer = await self._act(proposal, agreed)
+        await self._shadow.note(proposal.who, answer)
+        return answer
 
     async def _act(self, proposal: Proposal, agreed: Agreed | None) -> Answer:
         limits, rule = self.book.limits.get(proposal.tag), self.book.rules.get(proposal.rule)
@@ -185,7 +192,7 @@ class Gate:
             rule=rule,
             latest=self.latest,
             pace=self.pace,
-            stopped=self._stopped(limits),
+            stopped=self._stopped(limits, proposal.who),
             held=f"it is not known yet what became of {held}" if held else "",
             agreed=len({approval.by for approval in approvals}),
             clock=self.steady.objection(),
@@ -206,9 +213,9 @@ class Gate:
     def _is_emergency(self, proposal: Proposal) -> bool:
         return proposal.rule == EMERGENCY_RULE and self.emergencies.is_open(proposal.who)
 
-    def _stopped(self, limits: Limits) -> str:
+    def _stopped(self, limits: Limits, who: Who) -> str:
         connection = limits.settings.connection
-        return self.switches.objection((limits.tag, connection, *self._cells(connection)))
+        return self.switches.objection((limits.tag, connection, *self._cells(connection), source(who)))
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         acting = asyncio.create_task(work)

@@ -237,6 +237,15 @@ class LoopSettings(Settings):
     """What is done, each on its own."""
 
 
+class ShadowSettings(Settings):
+    """When a proposer is not believed any more."""
+
+    refusals: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """So many proposals beyond type, unit, range, resolution, step or rate, or left in doubt, …"""
+    within_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """… within this time, and what it proposes is judged and on record, and not written, until people arm it."""
+
+
 class PersonSettings(Settings):
     """A person of the plant, as the machine that the gateway runs on knows them."""
 
@@ -259,6 +268,8 @@ class ControlSettings(Settings):
     """Who may agree, by the id that stands in the record: never a name."""
     people_to_arm: Annotated[int, Field(ge=1, le=2)] = 2
     """How many people must arm the gateway before it writes: an operator and an engineer, or one of them alone."""
+    shadow: ShadowSettings = ShadowSettings()
+    """When a model is not believed any more."""
     socket: Path | None = None
     """Local socket of `plantgate control` and `plantgate approvals`; `control.sock` in the store's folder by default.
     A relative path starts at the plant file, and the whole path has 107 bytes at most."""

@@ -10,7 +10,7 @@ from plantgate.sdk import GatewayError
 from plantgate.store.disk import Disk, Open, replace_file
 
 EVERYTHING: Final = "everything"
-"""The gateway as a whole; other switches have the name of a connection or of a cell."""
+"""The gateway as a whole; other switches have the name of a tag, a connection, a cell, or a proposer."""
 
 
 class NotKept(GatewayError):
