@@ -158,7 +158,15 @@ async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> Async
         await stack.enter_async_context(audit)
         hand = Hand("robot", Memory().session if connector is None else connector.actuator)
         acting = await Acting.begin(
-            settings, audit, Past(), {"robot": hand}, folder=folder, disk=OsDisk(), clock=SystemClock(), news=log
+            settings,
+            audit,
+            Past(),
+            {"robot": hand},
+            connections={},
+            folder=folder,
+            disk=OsDisk(),
+            clock=SystemClock(),
+            news=log,
         )
         if EVERYTHING in acting.gate.switches.thrown():
             acting.gate.switches.release(EVERYTHING)

@@ -91,6 +91,7 @@ class Gateway:
                 log,
                 past,
                 {"plc": hand},
+                connections={},
                 folder=FOLDER,
                 disk=self.disk,
                 clock=WallClock(),

@@ -40,6 +40,8 @@ class Kind(Enum):
     APPROVAL = "approval"
     SWITCH = "switch"
     """Somebody stopped or armed the gateway, or a part of it."""
+    LEASE = "lease"
+    """Somebody is still there, so that a setpoint stands for its whole time again."""
     EMERGENCY = "emergency"
     """Somebody on the spot declared one: what this person writes goes past rules and interlocks for a while."""
     RULE_CHANGE = "rule_change"

@@ -28,7 +28,7 @@ from plantgate.control.steady import Steady
 from plantgate.control.switches import EVERYTHING, Switches, Thrown
 from plantgate.control.typed import read_back
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Clock, Log, iso
+from plantgate.sdk import Clock, Log, Settings, iso
 from plantgate.store.disk import Disk
 
 _TEXT_MAX = 12_000
@@ -52,6 +52,7 @@ class Acting:
         past: Past,
         hands: Mapping[str, Hand],
         *,
+        connections: Mapping[str, Settings],
         folder: Path,
         disk: Disk,
         clock: Clock,
@@ -61,10 +62,11 @@ class Acting:
     ) -> Self:
         """`past`: what the log said when it was opened. `hands`: one for each connection that `settings` write to.
 
-        `folder` keeps the switches. `ledger` stands before the log, where something else is to see each entry.
+        `connections`: the settings of each hand's. `folder` keeps the switches. `ledger` stands before the log, where
+        something else is to see each entry.
         Raises `GatewayError`, `OSError`.
         """
-        book = Book.of(settings)
+        book = Book.of(settings, connections)
         record = Record(ledger or log, clock)
         switches = Switches.open(disk, folder / "switches.json", iso(clock.now()) or "")
         steady = Steady(clock)
@@ -121,7 +123,7 @@ class Acting:
         switches = self.gate.switches
         if first or book.people.name in changed:
             if EVERYTHING not in switches.thrown():
-                why = "its audit log is a new one" if first else "the people who may agree have changed"
+                why = "its audit log is a new one" if first else "people, or what they or models may do, have changed"
                 switches.throw(EVERYTHING, Thrown("gateway", why, self.record.now()))
             return
         tags = {limits.tag for limits in book.limits.values() if limits.text.name in changed}
@@ -131,6 +133,10 @@ class Acting:
             if rule.text.name in changed and rule.id not in BUILT_IN
             for tag in rule.settings.allows
         )
+        for name, text in book.connections.items():
+            if text.name in changed:
+                self._log.warning("settings of a connection have changed; it is stopped until people arm it", name=name)
+                switches.throw(name, Thrown("gateway", "its settings have changed", self.record.now()))
         for tag in sorted(tags):
             self._log.warning("limits or rules of a tag have changed; it is stopped until people arm it", tag=tag)
             switches.throw(tag, Thrown("gateway", "its limits or rules have changed", self.record.now()))

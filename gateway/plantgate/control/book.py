@@ -102,11 +102,13 @@ class Book:
     rules: Mapping[str, Rule]
     limits: Mapping[str, Limits]
     people: Text
-    """Who may agree and arm, and how many it takes."""
+    """Who may agree and arm, how many it takes, and when a model is not believed any more."""
+    connections: Mapping[str, Text]
+    """Where machines are and what tags mean on them: who changes an address changes what is written."""
 
     @classmethod
-    def of(cls, settings: ControlSettings) -> "Book":
-        """As the plant file has them."""
+    def of(cls, settings: ControlSettings, connections: Mapping[str, Settings]) -> "Book":
+        """As the plant file has them; `connections`: the settings of those that are written through."""
         rules = {**settings.rules, **_built_in(settings)}
         return cls(
             {name: Rule(name, rule, Clause.of(rule), Text.of(f"rule {name}", rule)) for name, rule in rules.items()},
@@ -120,12 +122,14 @@ class Book:
                 for tag, writable in settings.writes.items()
             },
             Text.of("people", settings.model_copy(update={"writes": {}, "rules": {}, "loops": {}, "socket": None})),
+            {name: Text.of(f"connection {name}", each) for name, each in connections.items()},
         )
 
     def texts(self) -> Iterator[Text]:
-        """Of every rule and every limit."""
+        """Of every rule, limit and connection."""
         yield from (rule.text for rule in self.rules.values())
         yield from (limits.text for limits in self.limits.values())
+        yield from self.connections.values()
         yield self.people
 
     def tags(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext, suppress
 from typing import Any, Final
 
-from plantgate.audit.entry import Entry, Kind, Result, Who
+from plantgate.audit.entry import Entry, Kind, Result, Target, Who
 from plantgate.control.approvals import SECONDS, Approvals, Person, Question
 from plantgate.control.arming import Arming
 from plantgate.control.book import BUILT_IN, EMERGENCY_RULE, Book
@@ -182,8 +182,14 @@ class Desk:
     async def _renew(self, person: Person, asked: Asked) -> Told:
         self._may_propose(person)
         tag = asked.get("tag", "")
-        if not self._leases.renew(tag):
+        limits = self._gate.book.limits.get(tag)
+        if limits is None or not self._leases.stands(tag):
             raise Rejected(f"nothing that was written to {tag[:64]!r} stands under a lease")
+        who = Who(kind="person", id=person.id, authenticated_by="local socket")
+        target = Target(connection=limits.settings.connection, address=tag)
+        await self._record.observed(Kind.LEASE, who, target=target, note="renewed", result=Result.OK)
+        if not self._leases.renew(tag):
+            raise Rejected(f"the lease of {tag} ended meanwhile; its fallback is on its way")
         return {"left_seconds": round(self._leases.left(tag) or 0.0, 1)}
 
     async def _settle(self, person: Person, asked: Asked) -> Told:

@@ -48,11 +48,15 @@ class Leases:
 
     def renew(self, tag: str) -> bool:
         """Whoever set it is still there; False where nothing stands that could be renewed."""
-        left, limits = self.left(tag), self._gate.book.limits.get(tag)
-        if left is None or left <= 0 or limits is None or tag in self._ending:
+        if not self.stands(tag):
             return False
-        self.stand(limits, "")
+        self.stand(self._gate.book.limits[tag], "")
         return True
+
+    def stands(self, tag: str) -> bool:
+        """Whether its lease can still be renewed."""
+        left = self.left(tag)
+        return left is not None and left > 0 and tag in self._gate.book.limits and tag not in self._ending
 
     def left(self, tag: str) -> float | None:
         """Seconds that it still stands; None where nothing stands."""

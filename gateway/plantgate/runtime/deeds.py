@@ -92,6 +92,7 @@ class Deeds:
                     log,
                     past,
                     deeds.hands,
+                    connections={use.connection: plant.connections[use.connection].settings for use in uses},
                     folder=plant.store.folder / "control",
                     disk=disk,
                     clock=clock,

@@ -19,7 +19,7 @@ from plantgate.control.proposal import Answer, Proposal
 from plantgate.control.settings import ControlSettings, Role
 from plantgate.control.switches import EVERYTHING
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Batch, Command, Deadline, GatewayError, Sample, Setpoint
+from plantgate.sdk import Batch, Command, Deadline, GatewayError, Sample, Setpoint, Settings
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
 from plantgate.testing.simloop import simulate
@@ -74,6 +74,12 @@ def settings(**changed: Any) -> ControlSettings:
         tag = {"oven": OVEN, "speed": SPEED}[name]
         written["writes"][tag].update(change)
     return ControlSettings.model_validate_json(json.dumps(written))
+
+
+class Address(Settings):
+    """Where the oven's setpoint lies."""
+
+    register_number: int = 100
 
 
 @dataclass
@@ -157,6 +163,7 @@ async def plant(
     *,
     oven: Oven | None = None,
     arm: bool = True,
+    address: Address | None = None,
 ) -> AsyncIterator[Plant]:
     """One life of it."""
     disk, oven, news, stop = disk or SimulatedDisk(), oven or Oven(), Quiet(), Stop()
@@ -170,6 +177,7 @@ async def plant(
             log,
             past,
             {"plc": hand},
+            connections={"plc": address or Address()},
             folder=FOLDER,
             disk=disk,
             clock=WallClock(),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from plantgate.audit.entry import Phase, Result
+from plantgate.audit.entry import Kind, Phase, Result
 from plantgate.control.proposal import Standing
 from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Unavailable
 from plantgate.testing.disk import SimulatedDisk
@@ -222,6 +222,9 @@ def test_a_lease_that_is_not_renewed_falls_back_in_steps_and_through_the_guards(
             assert (await here.propose(55.0)).standing is Standing.DONE
             await asyncio.sleep(8)
             assert (await here.ask(ANNA, "renew", tag=OVEN))["left_seconds"] == 10.0
+            (renewed,) = [entry for entry in here.entries() if entry.kind is Kind.LEASE]
+            assert renewed.target is not None
+            assert (renewed.who.id, renewed.target.address) == ("p-anna", OVEN)
             await asyncio.sleep(8)
             assert here.oven.values[OVEN] == 55.0
             await asyncio.sleep(4)

@@ -156,7 +156,7 @@ def test_limits_that_have_changed_void_what_was_agreed_to() -> None:
         async with plant(written=TWO) as here:
             question = await asked(here)
             await agree(here, question, ANNA)
-            narrower = type(here.acting.gate.book).of(settings(oven={"class": "W3", "range": [20, 60]}))
+            narrower = type(here.acting.gate.book).of(settings(oven={"class": "W3", "range": [20, 60]}), {})
             here.acting.gate.book = narrower
             answer = await agree(here, question, BERT)
             assert (answer.standing, here.oven.written) == (Standing.DENIED, [])

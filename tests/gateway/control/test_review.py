@@ -12,7 +12,7 @@ from plantgate.sdk.quality import BAD
 from plantgate.terminal.explain import sentences, story
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import ADVICE, ANNA, BERT, CARL, DOOR, OVEN, Oven, plant, run, settings
+from tests.gateway.control.given import ADVICE, ANNA, BERT, CARL, DOOR, OVEN, Address, Oven, plant, run, settings
 
 LEASED = settings(oven={"lease": {"seconds": 10, "fallback": 30.0}})
 
@@ -152,7 +152,30 @@ def test_other_people_in_the_plant_file_stop_everything() -> None:
             pass
         alone = settings().model_copy(update={"people_to_arm": 1})
         async with plant(disk, alone, arm=False) as here:
-            assert "the people who may agree have changed" in (await here.propose()).reason
+            assert "people, or what they or models may do, have changed" in (await here.propose()).reason
+
+    run(main)
+
+
+def test_another_address_behind_a_tag_stops_its_connection_until_people_arm_it() -> None:
+    """Whoever can change the register that a tag is written to can write to any other."""
+
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk):
+            pass
+        async with plant(disk) as here:
+            assert (await here.propose()).standing is Standing.DONE, "nothing has changed"
+        async with plant(disk, address=Address(register_number=101)) as here:
+            assert "plc is stopped by gateway: its settings have changed" in (await here.propose(51.0)).reason
+            for person in (ANNA, BERT):
+                await here.ask(person, "arm", name="plc", reason="the new PLC is in")
+            await asyncio.sleep(2.0)
+            here.door()
+            assert (await here.propose(51.0)).standing is Standing.DONE
+            await asyncio.sleep(2.0)
+        async with plant(disk, address=Address(register_number=101)) as here:
+            assert (await here.propose(52.0)).standing is Standing.DONE, "armed is armed"
 
     run(main)
 
