@@ -1,13 +1,12 @@
 """The last pictures of closed loops, and what was done about them, for people who look on."""
 
 import asyncio
-import struct
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from aiohttp import web
 
+from plantgate.control.png import png
 from plantgate.sdk import Value
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 Looks: TypeAlias = Callable[[], Mapping[str, "Sequence[Look]"]]
 
 _FACTS_MOST: Final = 100
-_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def looking(looks: Looks) -> list[web.RouteDef]:
@@ -34,20 +32,6 @@ def looking(looks: Looks) -> list[web.RouteDef]:
         raise web.HTTPNotFound(text="that picture is gone; only the last few are kept")
 
     return [web.get("/looks", told), web.get(r"/looks/{loop}/{number:\d{1,15}}.png", picture)]
-
-
-def png(pixels: memoryview) -> bytes:
-    """A picture (rows x columns, or x 3) as PNG (ISO/IEC 15948): no filter, quick to make."""
-    rows, columns, *colours = pixels.shape or (0, 0)
-    width = columns * (colours[0] if colours else 1)
-    flat = pixels.cast("B") if pixels.contiguous else memoryview(pixels.tobytes())
-    lines = b"".join(b"\0" + flat[at : at + width] for at in range(0, rows * width, width))
-    head = struct.pack(">IIBBBBB", columns, rows, 8, 2 if colours else 0, 0, 0, 0)
-    return _SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(lines, 1)) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _told(look: "Look") -> dict[str, Any]:

@@ -4,7 +4,8 @@ Never a number with a fraction: a float has many spellings, and NaN none. A proc
 (``{"value": "20.137", "data_type": "Double"}``), as OPC UA names it. The bytes are canonical (RFC 8785 within this
 profile: keys in order, no spaces), but whoever verifies hashes the bytes as they are stored and writes none anew.
 
-Nothing here names a person or quotes one: people are ids, and what they said is in the vault, by its digest.
+Nothing here names a person: people are ids. What does, or is large, is in the vault, by its digest. A reason that
+somebody types stands here as it was typed, and whoever asks for one says so.
 """
 
 import secrets

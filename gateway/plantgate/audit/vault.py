@@ -50,6 +50,22 @@ class Disclosed:
         return _PREFIX + sha256(self.salt + self.content).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """What an entry may say already, while the content is still on its way into the vault."""
+
+    payload: Payload
+    disclosed: Disclosed
+
+
+def promised(name: str, content: bytes) -> Promised:
+    """Touches no disk. `name` says what it is: prompt, picture, signature. Raises `Rejected`."""
+    if len(content) > CONTENT_BYTES_MAX:
+        raise Rejected(f"{name}: a payload of {len(content)} bytes; {CONTENT_BYTES_MAX} are the most")
+    disclosed = Disclosed(os.urandom(_SALT_BYTES), content)
+    return Promised(Payload(name=name, commitment=disclosed.commitment, size=len(content)), disclosed)
+
+
 class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A payload's file: MessagePack."""
 
@@ -103,23 +119,27 @@ class Vault:
         self._lock.release()
 
     def put(self, subject: str, name: str, content: bytes) -> Payload:
-        """Durable on return; what to write into the entry. `name` says what it is: prompt, image, signature.
+        """Durable on return; what to write into the entry. Raises `Rejected`, `OSError`."""
+        promise = promised(name, content)
+        self.keep(subject, promise)
+        return promise.payload
 
-        Raises `Rejected`, `OSError`.
-        """
+    def keep(self, subject: str, promise: Promised) -> None:
+        """Durable on return. Raises `Rejected`, `OSError`."""
         if not _SUBJECT.fullmatch(subject):
             raise Rejected(f"{subject!r} is no id of a subject: letters, digits and :_- are, 64 at most")
-        if len(content) > CONTENT_BYTES_MAX:
-            raise Rejected(f"{name}: a payload of {len(content)} bytes; {CONTENT_BYTES_MAX} are the most")
         key = self._keys.make(subject)
-        disclosed = Disclosed(os.urandom(_SALT_BYTES), content)
-        commitment, nonce = disclosed.commitment, os.urandom(NONCE_BYTES)
-        sealed = AESGCM(key).encrypt(nonce, disclosed.salt + content, _about(subject, commitment))
+        commitment, nonce = promise.payload.commitment, os.urandom(NONCE_BYTES)
+        opened = promise.disclosed.salt + promise.disclosed.content
+        sealed = AESGCM(key).encrypt(nonce, opened, _about(subject, commitment))
         replace_file(
             self._disk, self._rows / _file(commitment, subject), msgspec.msgpack.encode(_Sealed(nonce, sealed))
         )
         self._subjects[commitment] = subject
-        return Payload(name=name, commitment=commitment, size=len(content))
+
+    def bytes_used(self) -> int:
+        """Of all payloads on the disk; looks at each file."""
+        return sum(_size(self._disk, self._rows / name) for name in self._disk.names(self._rows))
 
     def disclose(self, commitment: str) -> Disclosed:
         """Raises `Erased`, `VaultDamaged`, `OSError`."""
@@ -203,6 +223,14 @@ def _disclosed(rows: Path, commitment: str, subject: str | None, key: bytes | No
     if disclosed.commitment != commitment:
         raise VaultDamaged(f"{path}: the payload is another than the one in the log")
     return disclosed
+
+
+def _size(disk: Disk, path: Path) -> int:
+    file = disk.open(path, Open.READ)
+    try:
+        return file.size()
+    finally:
+        file.close()
 
 
 def _file(commitment: str, subject: str) -> str:

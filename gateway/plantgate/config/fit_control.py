@@ -32,6 +32,9 @@ def control_fits(
                 judge.blame(("control", "rules", rule, "allows", index), f"`{tag}` is not under `writes`; {guess}")
     for loop, looking in control.loops.items():
         _looks(("control", "loops", loop), looking, connections, names, models, judge)
+        if looking.keep_pictures and plant.audit is not None and plant.audit.vault is None:
+            vault = "`audit.vault` is missing: pictures are kept there; write vault: { wrapping: FOLDER }"
+            judge.blame(("control", "loops", loop, "keep_pictures"), vault)
     _people(control, judge)
 
 

@@ -226,6 +226,17 @@ class WitnessSettings(Settings):
     """Its public key: the line that `plantgate audit keys --witness` printed there."""
 
 
+class VaultSettings(Settings):
+    """What an entry commits to and does not say: encrypted, and erasable."""
+
+    folder: Path = Path("vault")
+    """Where it lives. A relative path starts at the plant file."""
+    wrapping: Path
+    """Folder of the key to it: on another disk, and in no backup, since what is erased is erased by destroying it."""
+    bytes_max: Annotated[Bytes, Field(ge=2**20)] = 10 * 2**30
+    """What it may hold; then nothing more is put in, which is told, until some of it is erased."""
+
+
 class AuditSettings(Settings):
     """The audit log: what the gateway did, by which rule, for others to check."""
 
@@ -238,6 +249,8 @@ class AuditSettings(Settings):
     folder: Path = Path("audit")
     """Where the log lives; its folder `public` is what is copied and checked. A relative path starts at the plant
     file. It must be a local disk that keeps its word on fsync."""
+    vault: VaultSettings | None = None
+    """Where pictures behind decisions go; none are kept without."""
     witnesses: tuple[WitnessSettings, ...] = ()
     """Boxes that sign what is published. One that is away holds up nothing."""
 

@@ -14,6 +14,7 @@ from plantgate.control.approvals import Approvals
 from plantgate.control.arming import Arming
 from plantgate.control.book import BUILT_IN, Book
 from plantgate.control.desk import Desk
+from plantgate.control.evidence import Evidence
 from plantgate.control.gate import Gate
 from plantgate.control.guard import distance
 from plantgate.control.hand import Hand
@@ -39,9 +40,18 @@ class Acting:
     """Made by `begin`, which asks the log what is open. Nothing is written before what is open is settled."""
 
     def __init__(
-        self, gate: Gate, leases: Leases, approvals: Approvals, desk: Desk, record: Record, clock: Clock, log: Log
+        self,
+        gate: Gate,
+        leases: Leases,
+        approvals: Approvals,
+        desk: Desk,
+        record: Record,
+        evidence: Evidence | None,
+        clock: Clock,
+        log: Log,
     ) -> None:
         self.gate, self.leases, self.approvals, self.desk = gate, leases, approvals, desk
+        self.evidence = evidence
         self.record, self._clock, self._log = record, clock, log
 
     @classmethod
@@ -59,11 +69,12 @@ class Acting:
         news: Log,
         cells: Callable[[str], tuple[str, ...]] = lambda connection: (),
         ledger: Ledger | None = None,
+        evidence: Evidence | None = None,
     ) -> Self:
         """`past`: what the log said when it was opened. `hands`: one for each connection that `settings` write to.
 
         `connections`: the settings of each hand's. `folder` keeps the switches. `ledger` stands before the log, where
-        something else is to see each entry.
+        something else is to see each entry. `evidence` keeps the pictures of loops that want it.
         Raises `GatewayError`, `OSError`.
         """
         book = Book.of(settings, connections)
@@ -80,7 +91,7 @@ class Acting:
         find = partial(_find, log)
         stoppable = {*book.limits, *hands, *(cell for connection in hands for cell in cells(connection))}
         desk = Desk(gate, leases, approvals, arming, record, stoppable=stoppable, find=find, log=news)
-        acting = cls(gate, leases, approvals, desk, record, clock, news)
+        acting = cls(gate, leases, approvals, desk, record, evidence, clock, news)
         await acting._take_up(past, book)
         return acting
 
@@ -88,6 +99,8 @@ class Acting:
         """What is kept running beside the hands' own sessions, by name."""
         yield "reconcile", partial(reconcile, self.gate, self.record, self._log)
         yield "leases", self.leases.keep
+        if self.evidence is not None:
+            yield "evidence", self.evidence.keep
 
     async def _take_up(self, past: Past, book: Book) -> None:
         """Go on where the last run ended."""

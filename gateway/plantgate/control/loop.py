@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from plantgate.audit.entry import Kind, Reckoning, Result, Who
+from plantgate.audit.entry import Kind, Payload, Reckoning, Result, Who
 from plantgate.control.acting import Acting
 from plantgate.control.book import Rule
 from plantgate.control.condition import Expression
@@ -111,7 +111,10 @@ class Loop:
             self._log.warning("a picture cannot be judged", loop=self.name, frame=frame.name, reason=str(error))
             return ()
         chosen = [(decision, fact) for decision in self._decisions for fact in self._that_holds(decision, prediction)]
-        answers = [await self._act(decision, fact, frame, prediction, model, deadline) for decision, fact in chosen]
+        payloads = await self._evidence(frame) if chosen else ()
+        answers = [
+            await self._act(decision, fact, frame, prediction, model, deadline, payloads) for decision, fact in chosen
+        ]
         if answers:
             self._count(answers, asyncio.get_running_loop().time() - frame.at)
         self._keep(frame, prediction.facts, tuple(answers), chosen=tuple(fact for _, fact in chosen))
@@ -127,6 +130,10 @@ class Loop:
                 yield fact
                 return
 
+    async def _evidence(self, frame: Frame) -> tuple[Payload, ...]:
+        kept = self._acting.evidence if self._settings.keep_pictures else None
+        return () if kept is None else await kept.promise(frame)
+
     async def _act(
         self,
         decision: _Decision,
@@ -135,6 +142,7 @@ class Loop:
         prediction: Prediction,
         model: Model,
         deadline: Deadline,
+        payloads: tuple[Payload, ...],
     ) -> Answer:
         confidence = _confidence(fact, prediction)
         facts = {decision.settings.fact: fact}
@@ -161,6 +169,7 @@ class Loop:
                 threshold=repr(decision.rule.settings.confidence_min),
             ),
             trace=frame.name[:120],
+            payloads=payloads,
         )
         try:
             return await self._acting.approvals.propose(proposal)

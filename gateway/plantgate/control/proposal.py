@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from plantgate.audit.entry import Approval, Check, Reckoning, Who
+from plantgate.audit.entry import Approval, Check, Payload, Reckoning, Who
 from plantgate.sdk import Deadline, Setpoint, Value
 
 
@@ -29,6 +29,8 @@ class Proposal:
     confidence: float | None = None
     """Of the model, 0 to 1."""
     model: Reckoning | None = None
+    payloads: tuple[Payload, ...] = ()
+    """What is kept in the vault about it: the picture."""
     reverses: str = ""
     """Id of the intent that this one undoes."""
     trace: str = ""

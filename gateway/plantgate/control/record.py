@@ -182,6 +182,7 @@ class Record:
             approvals=approvals,
             reverses=proposal.reverses,
             trace=plain(proposal.trace, _SHOWN_MAX),
+            payloads=proposal.payloads,
             note=plain(note, _NOTE_MAX),
             details={"limits": limits.text.digest} if limits else {},
         )

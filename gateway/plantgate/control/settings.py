@@ -235,6 +235,8 @@ class LoopSettings(Settings):
     """From the picture to the write. What would come later is not done."""
     decisions: tuple[DecisionSettings, ...] = Field(min_length=1)
     """What is done, each on its own."""
+    keep_pictures: bool = False
+    """Whether each picture for which a rule held goes, as PNG, into the audit log's vault (`audit.vault`)."""
 
 
 class ShadowSettings(Settings):

@@ -1,7 +1,8 @@
 """The audit log and what acts on machines: opened, kept running and closed with the gateway."""
 
+import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -13,13 +14,16 @@ from plantgate.audit.entry import Phase as EntryPhase
 from plantgate.audit.keep import keep_public
 from plantgate.audit.log import AuditLog
 from plantgate.audit.note import BadNote, Signer, Verifier
+from plantgate.audit.vault import Vault
 from plantgate.config.model import AuditSettings, Plant
 from plantgate.control.acting import Acting
 from plantgate.control.door import may_be_used, opened
+from plantgate.control.evidence import Evidence
 from plantgate.control.hand import Hand
 from plantgate.control.loop import Look, Loop
 from plantgate.control.past import Past
 from plantgate.control.record import GATEWAY
+from plantgate.control.settings import ControlSettings
 from plantgate.flow.stop import Stop
 from plantgate.observe.status import DeedsStatus, LoopStatus
 from plantgate.runtime.flowline import RECONNECT, Use
@@ -46,6 +50,7 @@ class Deeds:
         self.acting: Acting | None = None
         self.loops: list[Loop] = []
         self.hands: dict[str, Hand] = {}
+        self.vault: Vault | None = None
         self._clock, self._news = clock, news
         self._public = Standing(news)
 
@@ -72,38 +77,44 @@ class Deeds:
         disk = disk or OsDisk()
         past = Past()
         log = await AuditLog.open(settings.folder, settings.origin, signers, disk=disk, clock=clock, hear=past.hear)
-        try:
+        async with AsyncExitStack() as undone:
+            undone.push_async_callback(log.close)
             for sentence in log.recovered:
                 news.warning("audit log recovered", found=sentence)
             with suppress(GatewayError, OSError):  # on a disk that is still full it is tried again later
                 await log.backfill()
             witnesses = [Cosigner(each.url, Verifier.parse(each.key)) for each in settings.witnesses]
             deeds = cls(plant, log, witnesses, uses, cameras, clock=clock, news=news)
+            if settings.vault is not None:
+                deeds.vault = await asyncio.to_thread(Vault.open, settings.vault.folder, settings.vault.wrapping)
+                undone.callback(deeds.vault.close)
             await deeds._say(Kind.START)
             if plant.control is not None:
-                deeds.hands = {
-                    use.connection: Hand(use.connection, use.connector.actuator, use.context.standing.up)
-                    for use in uses
-                }
-                if trouble := may_be_used(plant.control_socket):
-                    raise Rejected(trouble)
-                deeds.acting = await Acting.begin(
-                    plant.control,
-                    log,
-                    past,
-                    deeds.hands,
-                    connections={use.connection: plant.connections[use.connection].settings for use in uses},
-                    folder=plant.store.folder / "control",
-                    disk=disk,
-                    clock=clock,
-                    news=news,
-                    cells=deeds._cells,
-                )
-                deeds.loops = [Loop(name, loop, deeds.acting, news) for name, loop in plant.control.loops.items()]
-            return deeds
-        except BaseException:
-            await log.close()
-            raise
+                await deeds._begin_acting(plant.control, past, disk)
+            undone.pop_all()
+        return deeds
+
+    async def _begin_acting(self, control: ControlSettings, past: Past, disk: Disk) -> None:
+        plant = self.plant
+        if trouble := may_be_used(plant.control_socket):
+            raise Rejected(trouble)
+        self.hands = {
+            use.connection: Hand(use.connection, use.connector.actuator, use.context.standing.up) for use in self.uses
+        }
+        self.acting = await Acting.begin(
+            control,
+            self.log,
+            past,
+            self.hands,
+            connections={use.connection: plant.connections[use.connection].settings for use in self.uses},
+            folder=plant.store.folder / "control",
+            disk=disk,
+            clock=self._clock,
+            news=self._news,
+            cells=self._cells,
+            evidence=await self._evidence(),
+        )
+        self.loops = [Loop(name, loop, self.acting, self._news) for name, loop in control.loops.items()]
 
     def services(self) -> Iterator[tuple[str, Phase, Session]]:
         """Name, phase and service of each part; the log first, so that it is ready when something happens."""
@@ -133,6 +144,8 @@ class Deeds:
             await self._say(Kind.STOP)
             await self.log.publish()
         finally:
+            if self.vault is not None:
+                self.vault.close()
             await self.log.close()
 
     def status(self) -> DeedsStatus:
@@ -203,6 +216,13 @@ class Deeds:
                 details={"plant": self.plant.plant, "version": __version__},
             )
         )
+
+    async def _evidence(self) -> Evidence | None:
+        settings = self.plant.audit
+        if self.vault is None or settings is None or settings.vault is None:
+            return None
+        used = await asyncio.to_thread(self.vault.bytes_used)
+        return Evidence(self.vault, used, settings.vault.bytes_max, self._clock, self._news)
 
     def _cells(self, connection: str) -> tuple[str, ...]:
         cell = self.plant.cell_of(connection)

@@ -138,7 +138,7 @@ def _disclose(entry: Entry, chosen: argparse.Namespace) -> None:
         try:
             text = disclosed.content.decode()
         except UnicodeDecodeError:
-            print("  not a text; `plantgate audit export --payloads` writes it to a file")
+            print("  not a text; `plantgate audit export` with the same --vault and --wrapping writes it to a file")
             continue
         for line in text[:_SHOWN_CHARACTERS_MAX].splitlines():
             print(f"  {plain(line)}")

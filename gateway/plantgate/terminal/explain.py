@@ -102,6 +102,8 @@ def _seen(began: Entry) -> Iterator[str]:
     answered = f" and answered {model.output}" if model.output else ""
     yield f"The model {model.model} ({model.digest}) ran on {model.target}{answered}{sure}."
     yield f"What it saw has the digest {model.inputs}."
+    for payload in began.payloads:
+        yield f"The {payload.name} ({payload.size} bytes) is in the vault as {payload.commitment}."
 
 
 def _why(told: Story) -> Iterator[str]:

@@ -11,8 +11,10 @@ from typing import Any
 from plantgate.audit.entry import Entry, Who, decode
 from plantgate.audit.log import AuditLog
 from plantgate.audit.note import Signer
+from plantgate.audit.vault import Vault
 from plantgate.control.acting import Acting
 from plantgate.control.approvals import Person
+from plantgate.control.evidence import Evidence
 from plantgate.control.hand import Hand
 from plantgate.control.past import Past
 from plantgate.control.proposal import Answer, Proposal
@@ -164,6 +166,8 @@ async def plant(
     oven: Oven | None = None,
     arm: bool = True,
     address: Address | None = None,
+    vault: Vault | None = None,
+    vault_bytes_max: int = 2**30,
 ) -> AsyncIterator[Plant]:
     """One life of it."""
     disk, oven, news, stop = disk or SimulatedDisk(), oven or Oven(), Quiet(), Stop()
@@ -183,6 +187,7 @@ async def plant(
             clock=WallClock(),
             news=news,
             cells=lambda connection: ("hall2",),
+            evidence=None if vault is None else Evidence(vault, vault.bytes_used(), vault_bytes_max, WallClock(), news),
         )
         if arm and EVERYTHING in acting.gate.switches.thrown():
             acting.gate.switches.release(EVERYTHING)

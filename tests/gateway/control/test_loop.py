@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from plantgate.api.looks import png
 from plantgate.audit.entry import Kind, Phase, Result
 from plantgate.control.loop import Loop
+from plantgate.control.png import png
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.settings import ControlSettings
 from plantgate.flow.stop import Stop
