@@ -131,6 +131,14 @@ def test_a_loop_needs_a_camera_and_a_model(tmp_path: Path, more: str, said: str)
     assert any(said in problem for problem in problems(tmp_path, text))
 
 
+def test_pictures_are_kept_where_there_is_a_vault(tmp_path: Path) -> None:
+    text = SOUND + RULE + LOOP + "      keep_pictures: true\n"
+    assert any("`audit.vault` is missing" in problem for problem in problems(tmp_path, text))
+    there = text.replace("audit: {", "audit: { vault: { wrapping: usb },")
+    assert there != text
+    assert not [problem for problem in problems(tmp_path, there) if "vault" in problem]
+
+
 def test_an_unknown_model_is_said_like_an_unknown_connector(tmp_path: Path) -> None:
     text = SOUND + "models: { boards: { type: nothing } }\n"
     assert any("no model `nothing` is installed" in problem for problem in problems(tmp_path, text))
