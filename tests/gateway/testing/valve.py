@@ -106,8 +106,8 @@ class ValveActuator:
             self.turn.release()
 
     def still_wanted(self, command: Command) -> None:
-        if command.deadline.passed():
-            raise Unavailable("too late; nothing was sent")
+        if objection := command.objection():
+            raise Unavailable(f"{objection}; nothing was sent")
         if self.spoilt or self.reader.at_eof() or self.writer.is_closing():
             raise Unavailable("this session is of no more use; nothing was sent")
 
@@ -211,6 +211,14 @@ class TimelessActuator(ValveActuator):
 
     def still_wanted(self, command: Command) -> None:
         pass
+
+
+class DeafActuator(ValveActuator):
+    """Looks at the deadline, and not at whether the command was recalled."""
+
+    def still_wanted(self, command: Command) -> None:
+        if command.deadline.passed():
+            raise Unavailable("too late; nothing was sent")
 
 
 class EarlyActuator(ValveActuator):
