@@ -135,6 +135,7 @@ def _of_contracts(connector: type[Connector[Any]], cases: Sequence[Case]) -> Ite
         ("reads", connector.reads(), ("SourceContract", "LiveSourceContract")),
         ("writes", connector.writes(), ("SinkContract",)),
         ("acts on", connector.acts(), ("ActuatorContract",)),
+        ("sees", connector.sees(), ("CameraContract",)),
     ):
         if not wanted:
             continue

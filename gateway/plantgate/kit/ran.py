@@ -9,7 +9,7 @@ import pytest
 
 from plantgate.kit.grade import FILE
 
-_CONTRACTS: Final = ("SourceContract", "LiveSourceContract", "SinkContract", "ActuatorContract")
+_CONTRACTS: Final = ("SourceContract", "LiveSourceContract", "SinkContract", "ActuatorContract", "CameraContract")
 
 
 class _Cases:

@@ -117,7 +117,9 @@ def _place(parser: argparse.ArgumentParser) -> None:
 
 
 def _reason(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--reason", required=True, help="why, in a few words; it stands in the record for good, so name nobody")
+    parser.add_argument(
+        "--reason", required=True, help="why, in a few words; it stands in the record for good, so name nobody"
+    )
 
 
 def _done(told: Told) -> int:

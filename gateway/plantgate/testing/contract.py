@@ -19,7 +19,8 @@ A device that cannot repeat itself inherits `LiveSourceContract`, and its README
 
 from plantgate.testing.context import lent
 from plantgate.testing.contract_actuator import ActuatorContract
+from plantgate.testing.contract_camera import CameraContract
 from plantgate.testing.contract_sink import SinkContract
 from plantgate.testing.contract_source import LiveSourceContract, SourceContract
 
-__all__ = ["ActuatorContract", "LiveSourceContract", "SinkContract", "SourceContract", "lent"]
+__all__ = ["ActuatorContract", "CameraContract", "LiveSourceContract", "SinkContract", "SourceContract", "lent"]

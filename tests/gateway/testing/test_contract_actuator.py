@@ -71,7 +71,7 @@ def _case(made: type[valve.ValveActuator], case: str, tmp_path: Path, seed: int)
         (valve.InvitingActuator, "test_a_connection_that_breaks_at_any_byte_is_judged_right", "the device has it"),
         (valve.InvitingActuator, "test_a_connection_cut_after_sending_is_an_unknown_outcome", "reset: done, and it"),
         (valve.TimelessActuator, "test_nothing_is_sent_after_the_deadline", "too late, and the verdict is None"),
-        (valve.DeafActuator, "test_nothing_is_sent_of_a_command_that_was_recalled", "recalled, and the verdict is None"),
+        (valve.DeafActuator, "test_nothing_is_sent_of_a_command_that_was_recalled", "recalled, and the verdict"),
         (valve.EarlyActuator, "test_a_command_that_waited_its_turn_too_long_is_not_sent", "sent after its deadline"),
         (valve.ParkingActuator, "test_a_command_that_waited_for_a_connection_too_long_is_not_sent", "nothing was sent"),
         (valve.TrustingActuator, "test_a_device_that_confirms_something_else_has_an_unknown_outcome", "it lied"),
