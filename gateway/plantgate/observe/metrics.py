@@ -169,9 +169,10 @@ def _deeds(deeds: DeedsStatus) -> Iterator[Metric]:
     yield from (loops, took)
     yield GaugeMetricFamily("plantgate_writes_held", "Writes that may have happened.", value=deeds.held)
     yield GaugeMetricFamily("plantgate_writes_waiting", "Writes that wait for people.", value=deeds.waiting)
-    yield GaugeMetricFamily(
-        "plantgate_stopped", "1 while nothing is written.", value=int("everything" in deeds.stopped)
-    )
+    stopped = GaugeMetricFamily("plantgate_stopped", "1 while nothing of it is written.", labels=["what"])
+    for what in sorted({"everything", *deeds.stopped}):
+        stopped.add_metric([what], int(what in deeds.stopped))
+    yield stopped
 
 
 def metrics_of(status: Callable[[], GatewayStatus]) -> Callable[[], bytes]:

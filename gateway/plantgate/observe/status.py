@@ -119,7 +119,7 @@ class DeedsStatus:
     answers: dict[str, int]
     """Proposals by how they ended: ``done``, ``denied``, ``late``, ``failed``, ``unknown``, ``waiting``."""
     stopped: dict[str, str]
-    """Why, by what is stopped: ``everything``, a connection, a cell."""
+    """Why, by what is stopped: ``everything``, a tag, a connection, a cell, a model."""
     held: int
     """Writes of which it is not known whether they happened."""
     waiting: int

@@ -111,7 +111,7 @@ function drawLoop(name, figures, looks) {
 function verdict(deeds) {
   if (!deeds) return ["waiting", "This gateway does not act on machines", "Its plant file has no section `control`."];
   const stopped = Object.entries(deeds.stopped);
-  if (stopped.length) return ["waiting", `${stopped.map(([name]) => name).join(", ")} stopped: nothing is written there`, stopped.map(([, why]) => why).join("; ")];
+  if (stopped.length) return ["waiting", `${stopped.map(([name]) => name).join(", ")} stopped: no writes`, stopped.map(([, why]) => why).join("; ")];
   if (deeds.held) return ["waiting", `${count.format(deeds.held)} writes may have happened; the machine is asked`, "Nothing else is written to it meanwhile."];
   const done = deeds.answers.done ?? 0;
   return ["good", `Armed: ${count.format(done)} writes made and read back`, `${count.format(deeds.entries)} entries in the audit log, ${count.format(deeds.published)} of them under a signed checkpoint.`];
