@@ -7,6 +7,7 @@ what a crash cut short.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -170,9 +171,19 @@ def _copy(audit: AuditLog, folder: Path, begin: int, end: int, disk: Disk) -> No
 
 def _copied(audit: AuditLog, place: Path, path: str, disk: Disk) -> bytes:
     """What the copy reads back as."""
+    content = audit.read(path)
     disk.make_directory((place / path).parent)
-    replace_file(disk, place / path, audit.read(path))
-    file = disk.open(place / path, Open.READ)
+    with suppress(FileNotFoundError):
+        if _stored(place / path, disk) != content:
+            raise ArchiveDamaged(
+                f"{place / path}: is there with other content: of another log? Nothing is written over it"
+            )
+    replace_file(disk, place / path, content)
+    return _stored(place / path, disk)
+
+
+def _stored(path: Path, disk: Disk) -> bytes:
+    file = disk.open(path, Open.READ)
     try:
         return file.pread(file.size(), 0)
     finally:

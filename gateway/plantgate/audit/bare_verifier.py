@@ -94,6 +94,11 @@ def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
 # ---- signed notes, checkpoints and policies: c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy ----
 
 
+def text_of(path: Path) -> str:
+    """UTF-8, with the line ends that are there, whatever this machine writes."""
+    return path.read_bytes().decode()
+
+
 def unbase64(text: str) -> bytes:
     """Canonical base64 only."""
     try:
@@ -158,23 +163,33 @@ class Policy:
         self.groups: dict[str, tuple[int, list[str]]] = {}
         self.quorum: str | None = None
         self.origin = ""
-        for line in text.splitlines():
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        if len(lines) > 1 and not any(line.split()[0] == "quorum" for line in lines):
+            raise Bad("policy: no line that begins with quorum")
+        for line in lines:
             words = line.split()
-            if not words or words[0].startswith("#") or words[0] == "root":
+            if words[0] == "root":
                 continue
             if len(words) == 1:
                 words = ["log", *words]
             if words[0] in ("log", "signer"):
                 term = dict(zip(words[2::2], words[3::2]))  # noqa: B905  for older Pythons too
+                if len(words) != 3 and (len(words) % 2 or set(words[2::2]) - {"from", "until"}):
+                    raise Bad(f"policy: {line!r} has a term that is none")
                 key = key_of(words[1])
                 self.own.append((key, int(term.get("from", 0)), int(term["until"]) if "until" in term else None))
                 self.origin = key[0] if words[0] == "log" else self.origin
             elif words[0] == "witness":
-                self.witnesses[words[1]] = key_of(words[2])
+                key = key_of(words[2])
+                if words[1] in self.witnesses or any(key[3] == each[3] for each in self.witnesses.values()):
+                    raise Bad(f"policy: {line!r} names a witness a second time")
+                self.witnesses[words[1]] = key
             elif words[0] == "group":
                 members = words[3:]
                 needed = {"all": len(members), "any": 1}.get(words[2])
                 self.groups[words[1]] = (int(words[2]) if needed is None else needed, members)
+                if not 1 <= self.groups[words[1]][0] <= len(set(members)):
+                    raise Bad(f"policy: {line!r} asks for a number that its members cannot be")
             elif words[0] == "quorum":
                 self.quorum = None if words[1] == "none" else words[1]
             else:
@@ -238,7 +253,7 @@ def check_inclusion(hash_: bytes, index: int, size: int, path: list[bytes], root
 def check_export(folder: Path, policy: Policy) -> tuple[Signed, str]:
     """Everything in it, against the signed checkpoint; the number of entries and of payloads."""
     listed = set()
-    for line in (folder / "SHA256SUMS").read_text().splitlines():
+    for line in text_of(folder / "SHA256SUMS").splitlines():
         digest, _, name = line.partition("  ")
         listed.add(name)
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
@@ -246,11 +261,11 @@ def check_export(folder: Path, policy: Policy) -> tuple[Signed, str]:
     for path in folder.rglob("*"):
         if path.is_file() and str(path.relative_to(folder)) not in listed | {"SHA256SUMS"}:
             raise Bad(f"{path.relative_to(folder)}: was not exported")
-    note = (folder / "checkpoint").read_text()
+    note = text_of(folder / "checkpoint")
     signed = policy.judge(note)
     entries = 0
     for path in sorted((folder / "entries").iterdir(), key=lambda each: int(each.stem)):
-        head, _, below = (folder / "proofs" / f"{path.stem}.tlog-proof").read_text().partition("\n\n")
+        head, _, below = text_of(folder / "proofs" / f"{path.stem}.tlog-proof").partition("\n\n")
         magic, index, *hashes = head.split("\n")
         if magic != "c2sp.org/tlog-proof@v1" or index != f"index {path.stem}":
             raise Bad(f"{path.stem}.tlog-proof: not the proof of that entry")
@@ -259,11 +274,13 @@ def check_export(folder: Path, policy: Policy) -> tuple[Signed, str]:
         entries += 1
     payloads = 0
     for path in sorted((folder / "payloads").glob("*.json")) if (folder / "payloads").is_dir() else []:
-        about = json.loads(path.read_text())
+        about = json.loads(text_of(path))
         content = (folder / "payloads" / about["file"]).read_bytes()
-        commitment = "sha256:" + hashlib.sha256(bytes.fromhex(about["salt"]) + content).hexdigest()
+        salt = bytes.fromhex(about["salt"])
+        committed = {"commitment": "sha256:" + hashlib.sha256(salt + content).hexdigest(), "size": len(content)}
         entry = json.loads((folder / "entries" / f"{about['entry']}.json").read_bytes())
-        if commitment not in [each["commitment"] for each in entry.get("payloads", [])]:
+        # The length of the salt says where the content begins: a byte could be moved from one to the other.
+        if len(salt) != 32 or {**committed, "name": about["name"]} not in entry.get("payloads", []):
             raise Bad(f"{path.name}: entry {about['entry']} does not commit to that content")
         payloads += 1
     return signed, f"{entries} entries and {payloads} payloads"
@@ -274,7 +291,7 @@ def check_export(folder: Path, policy: Policy) -> tuple[Signed, str]:
 
 def check_log(folder: Path, policy: Policy) -> tuple[Signed, str]:
     """Every entry, against the signed root."""
-    signed = policy.judge((folder / "checkpoint").read_text())
+    signed = policy.judge(text_of(folder / "checkpoint"))
     size, root = signed[1:3]
     subtrees: list[bytes] = []
     for number in range((size + 255) // 256):
@@ -285,8 +302,9 @@ def check_log(folder: Path, policy: Policy) -> tuple[Signed, str]:
             groups.insert(0, f"x{rest % 1000:03d}")
             rest //= 1000
         path = folder / "tile" / "entries" / "/".join(groups)
-        if width < 256 and (path.parent / f"{path.name}.p" / str(width)).exists():
-            path = path.parent / f"{path.name}.p" / str(width)
+        exact = width == 256
+        if not exact and (path.parent / f"{path.name}.p" / str(width)).exists():
+            path, exact = path.parent / f"{path.name}.p" / str(width), True
         content, at = path.read_bytes(), 0
         for index in range(256 * number, 256 * number + width):
             length = int.from_bytes(content[at : at + 2], "big")
@@ -294,6 +312,8 @@ def check_log(folder: Path, policy: Policy) -> tuple[Signed, str]:
             while index & 1:
                 hash_, index = node(subtrees.pop(), hash_), index >> 1
             subtrees.append(hash_)
+        if at > len(content) or (exact and at != len(content)):
+            raise Bad(f"{path.relative_to(folder)}: its entries do not end where the file does")
     found = subtrees.pop() if subtrees else hashlib.sha256(b"").digest()
     while subtrees:
         found = node(subtrees.pop(), found)
@@ -310,11 +330,11 @@ def main() -> int:
     parser.add_argument("--log", type=Path, help="a published log, instead of this export")
     chosen = parser.parse_args()
     try:
-        policy = Policy(chosen.policy.read_text())
+        policy = Policy(text_of(chosen.policy))
         (origin, size, _, witnesses, enough), what = (
             check_log(chosen.log, policy) if chosen.log else check_export(here, policy)
         )
-    except (Bad, ValueError, KeyError, IndexError) as error:
+    except (Bad, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         sys.stdout.write(f"NOT what was signed: {error}\n")
         return 3
     except OSError as error:

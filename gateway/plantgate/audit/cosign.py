@@ -67,7 +67,9 @@ class Cosigner:
                 ClientSession(timeout=timeout) as session,
                 session.post(f"{self.url}/add-checkpoint", data=bytes(request), allow_redirects=False) as answer,
             ):
-                content = await answer.content.read(_ANSWER_BYTES_MAX)
+                content = b""  # one read gives what has come, which may be a part
+                while len(content) < _ANSWER_BYTES_MAX and (more := await answer.content.read(_ANSWER_BYTES_MAX)):
+                    content += more
                 return answer.status, content.decode(errors="replace")
         except (ClientError, TimeoutError, OSError) as error:
             raise Unavailable(
@@ -76,7 +78,7 @@ class Cosigner:
 
     def _size(self, answer: str, checkpoint: Checkpoint) -> int:
         written = answer.strip()
-        if not written.isdecimal() or int(written) >= _SIZE_MAX:
+        if not written.isdecimal() or len(written) > 19 or int(written) >= _SIZE_MAX:
             raise BadNote(f"{self.url}: the witness answered 409 without a size")
         size = int(written)
         if size > checkpoint.size:

@@ -11,7 +11,6 @@ from importlib.resources import files
 from typing import Final
 
 from plantgate.audit.entry import FORMAT, Entry, Kind, Phase, Who, decode
-from plantgate.audit.note import Note
 from plantgate.audit.receipt import Receipt
 from plantgate.audit.tiles import Read, Tiles
 from plantgate.audit.tree import inclusion_proof
@@ -92,7 +91,8 @@ def _files(read: Read, report: Report, order: Order) -> Iterator[tuple[str, byte
     policy = report.policy
     assert report.checkpoint is not None
     assert policy is not None
-    tiles, note = Tiles(read, report.checkpoint.size), Note.parse(read("checkpoint"))
+    assert report.note is not None
+    tiles, note = Tiles(read, report.checkpoint.size), report.note  # not the newest: the log may grow meanwhile
     records = []
     for index in order.indexes:
         content = tiles.entry(index)

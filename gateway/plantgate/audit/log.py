@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple, Self, TypeVar
 from msgspec.structs import replace
 
 from plantgate.audit.checkpoint import Checkpoint
-from plantgate.audit.entry import Entry, encode
+from plantgate.audit.entry import Entry, decode, encode
 from plantgate.audit.note import Note, Signer
 from plantgate.audit.publish import Publisher
 from plantgate.audit.recover import KeyMissing as KeyMissing
@@ -72,6 +73,7 @@ class AuditLog:
         self._publishing = asyncio.Lock()
         self._backfilling = asyncio.Lock()
         self._grown = asyncio.Event()
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-publish")
         self._walk = entries.walk()
         self.recovered: tuple[str, ...] = (*entries.recovered, *signed.recovered, *reserve.recovered)
@@ -109,10 +111,10 @@ class AuditLog:
             publisher = Publisher(folder / "public", origin, signers, disk)
             keys = Keys()
             reserve = await asyncio.to_thread(Reserve.open, folder / "reserve", disk)
-            late = dict.fromkeys(reserve.waiting())
+            late, forms = dict.fromkeys(reserve.waiting()), _forms(reserve.waiting())
 
             def hear_once(content: bytes) -> None:
-                late.pop(content, None)  # a crash came before it was taken out of the reserve
+                late.pop(forms.get(content, content), None)  # a crash came before it was taken out of the reserve
                 hear(content)
 
             frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys, hear_once)
@@ -165,12 +167,12 @@ class AuditLog:
         Raises `Rejected`; `ReserveFull`, where even that is full.
         """
         content = encode(entry)
-        try:
-            return await self.append_bytes(content)
-        except (DiskFull, JournalFailed):
-            late = encode(replace(entry, late=True))
-            await self._blocking(partial(self._reserve.keep, late))
-            return None
+        if not self.waiting:  # or it would stand before them: an outcome before its intent
+            with suppress(DiskFull, JournalFailed):
+                return await self.append_bytes(content)
+        late = encode(replace(entry, late=True))
+        await self._blocking(partial(self._reserve.keep, late))
+        return None
 
     @property
     def waiting(self) -> int:
@@ -186,8 +188,8 @@ class AuditLog:
             waiting = await self._blocking(self._reserve.waiting)
             if not waiting:
                 return 0
-            there: set[bytes] = set()
-            await self.inspect(lambda _, content: there.add(content) if content in waiting else None)
+            there, forms = set[bytes](), _forms(waiting)
+            await self.inspect(lambda _, content: there.add(forms[content]) if content in forms else None)
             for content in waiting:
                 if content not in there:  # a crash came before it was taken out of the reserve
                     await self.append_bytes(content)
@@ -267,6 +269,9 @@ class AuditLog:
         if self._appending is not None:
             await asyncio.wait([self._appending])
         async with self._publishing:
+            if self._closed:
+                return
+            self._closed = True
             await self._blocking(self._walk.close)
             await self._blocking(self._reserve.close)
             self._thread.shutdown(wait=False)
@@ -301,3 +306,9 @@ class AuditLog:
     def _stored(self, index: int) -> Iterator[bytes]:
         for record in read_from(self._walk, index):
             yield record.payload
+
+
+def _forms(waiting: Sequence[bytes]) -> dict[bytes, bytes]:
+    """What waits, by how it may stand in the log: late, or as it was when a sync failed that had stored it."""
+    as_it_was = {encode(replace(decode(content), late=False)): content for content in waiting}
+    return {**as_it_was, **{content: content for content in waiting}}

@@ -173,7 +173,10 @@ class _Draft:
                 self._root = _key(vkey, ED25519)
             case ["witness", name, vkey, *_] if len(words) <= 4:
                 self._new(name)
-                self._witnesses[name] = _key(vkey, COSIGNATURE)
+                key = _key(vkey, COSIGNATURE)
+                if any(key.key == each.key for each in self._witnesses.values()):
+                    raise BadPolicy(f"the key of {name} a second time: one witness is one, whatever it is called")
+                self._witnesses[name] = key
             case ["group", name, needed, *members] if members:
                 self._new(name)
                 self._groups[name] = self._group(needed, members)
@@ -222,7 +225,9 @@ class _Draft:
             self._known(member)
         if len(set(members)) != len(members):
             raise BadPolicy("a member stands twice in a group")
-        count = {"all": len(members), "any": 1}.get(needed) or (int(needed) if needed.isdecimal() else 0)
+        count = {"all": len(members), "any": 1}.get(needed) or (
+            int(needed) if needed.isdecimal() and len(needed) < 6 else 0
+        )
         if not 1 <= count <= len(members):
             raise BadPolicy(f"{needed!r} of {len(members)} members; write all, any, or a number up to {len(members)}")
         return Group(count, tuple(members))

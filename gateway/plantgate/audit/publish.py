@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from plantgate.audit.checkpoint import Checkpoint
-from plantgate.audit.note import BadNote, Note, Signer
+from plantgate.audit.note import BadNote, Note, Signer, check_note
 from plantgate.audit.rows import Rows
 from plantgate.audit.tiles import WIDTH, Tiles, Unreadable, bundle_path, pack_bundle, tile_path
 from plantgate.audit.tree import HASH_SIZE, check_consistency, consistency_proof, leaf_hash, root_of
@@ -38,11 +38,17 @@ class Publisher:
     def resume(self, signed: Note | None) -> None:
         """Go on from what was signed last, which is made public if a crash came between.
 
-        Raises `Inconsistent` where the public files are not those of that checkpoint, `OSError`.
+        Raises `Inconsistent` where the public files are not those of that checkpoint, or of a later one, `OSError`.
         """
-        if signed is None:
+        last = Checkpoint.parse(signed.text) if signed is not None else None
+        known, public = last.size if last is not None else 0, self._public_size()
+        if public > known:
+            raise Inconsistent(
+                f"a checkpoint of {public} entries is public, and this log knows of {known} that were signed: it is an "
+                "older copy; nothing is signed, since that would be a second history"
+            )
+        if signed is None or last is None:
             return
-        last = Checkpoint.parse(signed.text)
         try:
             root = root_of(last.size, Tiles(self.read, last.size).node)
         except Unreadable as error:
@@ -108,6 +114,16 @@ class Publisher:
         touched = [path for number in range(begin, end) for path in (bundle_path(number), tile_path(0, number))]
         for folder in dict.fromkeys((self._folder / path).parent for path in touched):
             self._disk.sync_directory(folder)
+
+    def _public_size(self) -> int:
+        """Of the public checkpoint, if a key of ours has signed it; 0 otherwise."""
+        try:
+            note = Note.parse(self.read("checkpoint"))
+            checkpoint = Checkpoint.parse(note.text)
+            ours = check_note(note, [signer.verifier for signer in self._signers])
+        except (OSError, BadNote):
+            return 0
+        return checkpoint.size if ours and checkpoint.origin == self._origin else 0
 
     def _is_public(self, signed: Note) -> bool:
         """Possibly with more signatures."""

@@ -55,7 +55,7 @@ class Receipt:
 
 def _index(lines: Sequence[str]) -> int:
     word, _, number = lines[0].partition(" ") if lines else ("", "", "")
-    if word != "index" or not number.isdecimal() or str(int(number)) != number or len(number) > 19:
+    if word != "index" or not number.isdecimal() or len(number) > 19 or str(int(number)) != number:
         raise BadNote("a receipt without the index of its entry")
     return int(number)
 

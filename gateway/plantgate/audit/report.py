@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import Note
 from plantgate.audit.policy import Policy
 
 _NAMED_MOST = 20
@@ -43,6 +44,8 @@ class Report:
     forked: bool = False
     """The log is not the one that was seen earlier, grown."""
     checkpoint: Checkpoint | None = None
+    note: Note | None = None
+    """It, with its signatures, as it was read."""
     entries: int = 0
     """That were read."""
     archived: int = 0

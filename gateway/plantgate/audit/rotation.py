@@ -51,7 +51,7 @@ class Rotation:
         old, new, overlap = (
             _behind(word, line) for word, line in zip(("old", "new", "overlap"), lines[2:5], strict=True)
         )
-        if not overlap.isdecimal() or str(int(overlap)) != overlap or int(overlap) > _OVERLAP_MAX:
+        if not overlap.isdecimal() or len(overlap) > 16 or str(int(overlap)) != overlap or int(overlap) > _OVERLAP_MAX:
             raise BadNote(f"{overlap!r} is not an overlap: a number of entries is")
         made = cls(lines[1], Verifier.parse(old), Verifier.parse(new), int(overlap))
         if made.old == made.new or {made.old.kind, made.new.kind} != {ED25519}:

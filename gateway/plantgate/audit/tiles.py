@@ -4,6 +4,9 @@ Source: c2sp.org/tlog-tiles v0.1.0. A tile holds up to 256 hashes of one level, 
 full yet stands under ``.p/<width>``, and stays there for whoever holds an older checkpoint.
 """
 
+import errno
+import os
+import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +21,8 @@ LEVEL_BITS: Final = 8
 VOLUME: Final = WIDTH * WIDTH
 """Entries that are archived together: their hash is one of level 2."""
 ENTRY_BYTES_MAX: Final = 65_535
+_FILE_BYTES_MAX: Final = WIDTH * (ENTRY_BYTES_MAX + 2)
+"""Of the largest file that there can be: a bundle."""
 
 
 Read = Callable[[str], bytes]
@@ -29,8 +34,19 @@ class Unreadable(ValueError):
 
 
 def folder(path: Path) -> Read:
-    """A log that lies in a folder."""
-    return lambda name: (path / name).read_bytes()
+    """A log that lies in a folder: plain files of a size that a log's can have, and nothing else is waited for."""
+
+    def read(name: str) -> bytes:
+        descriptor = os.open(path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a plain file", str(path / name))
+            content = file.read(_FILE_BYTES_MAX + 1)
+        if len(content) > _FILE_BYTES_MAX:
+            raise OSError(errno.EFBIG, "larger than any file of a log", str(path / name))
+        return content
+
+    return read
 
 
 def with_archive(read: Read, archive: Path) -> Read:
@@ -43,7 +59,7 @@ def with_archive(read: Read, archive: Path) -> Read:
             number = _archivable(name)
             if number is None:
                 raise
-            return (archive / volume_name(number * WIDTH) / name).read_bytes()
+            return folder(archive / volume_name(number * WIDTH))(name)
 
     return read_either
 

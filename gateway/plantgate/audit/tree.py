@@ -138,6 +138,8 @@ def check_consistency(old: int, size: int, path: Sequence[bytes], old_root: byte
             raise NotProven("a consistency proof where none is needed")
         if old_root != (EMPTY if old == 0 else root):
             raise NotProven("two logs of the same size with different roots")
+        if size == 0 and root != EMPTY:
+            raise NotProven("a log without entries has one root, and this is another")
         return
     hashes = list(path)
     if old & (old - 1) == 0:

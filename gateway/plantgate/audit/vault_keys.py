@@ -93,7 +93,8 @@ class VaultKeys:
 
     def _renew(self) -> None:
         """Under another wrapping key; a crash anywhere leaves one of the two in force, and `open` clears the other."""
-        generation = self._generation + 1
+        # Never one that was used: a try that failed may have left keys on the disk that are wrapped by it.
+        generation = max(self._generation, *_generations(self._wrapping, self._disk), 0) + 1
         replace_file(self._disk, self._place(generation), os.urandom(KEY_BYTES).hex().encode())
         self._write(self._keys, generation)
         self._destroy_others()

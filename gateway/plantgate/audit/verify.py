@@ -11,6 +11,7 @@ checkpoint seen earlier, and witnesses.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.ledger import Ledger
@@ -23,6 +24,9 @@ from plantgate.audit.rotation import follow
 from plantgate.audit.rows import Rows, top
 from plantgate.audit.tiles import LEVEL_BITS, WIDTH, Read, Tiles, Unreadable, tile_path
 from plantgate.audit.tree import EMPTY, HASH_SIZE, leaf_hash
+
+_AHEAD_SECONDS: Final = 300
+"""By so much the clocks of others may be ahead of the one here."""
 
 
 def verify(
@@ -51,7 +55,9 @@ def _signed(read: Read, policy: Policy, report: Report) -> Signed | None:
     try:
         note = Note.parse(read("checkpoint"))
         report.policy = _followed(policy, Tiles(read, Checkpoint.parse(note.text).size), report)
-        return report.policy.judge(note)
+        signed = report.policy.judge(note)
+        report.note = note
+        return signed
     except OSError as error:
         report.integrity.no(f"checkpoint: {error.strerror}")
     except BadNote as error:
@@ -183,16 +189,21 @@ def _fresh(signed: Signed, newest: str, now: int, within: int | None, report: Re
     times = [(seconds, "witnessed") for seconds in signed.witnesses.values()]
     if not times and newest:
         times = [(int(datetime.fromisoformat(newest).timestamp()), "the newest entry is of")]
+    if within is not None:  # a clock that is ahead makes nothing young
+        times = [each for each in times if each[0] <= now + _AHEAD_SECONDS]
     if times:
         seconds, what = max(times)
         answer.said = [f"{what} {_moment(seconds)}"]
     if within is None:
         answer.verdict = Verdict.NOT_ASKED
     elif not times:
-        answer.no("nothing in here has a time")
+        answer.no("nothing in here has a time, or all are ahead of the clock here")
     elif now - max(times)[0] > within:
         answer.no(f"that is {now - max(times)[0]} s ago, where {within} s are allowed")
 
 
 def _moment(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):  # of a clock that says what no calendar has
+        return f"second {seconds} since 1970"

@@ -61,7 +61,8 @@ class Request:
             head, blank, note = content.partition(b"\n\n")
             first, *rest = head.decode().split("\n")
             word, _, number = first.partition(" ")
-            if not blank or word != "old" or not number.isdecimal() or str(int(number)) != number:
+            good = number.isdecimal() and len(number) < 20 and str(int(number)) == number
+            if not blank or word != "old" or not good:
                 raise BadNote("the request does not begin with `old <size>`")
             if len(rest) > PROOF_MAX:
                 raise BadNote(f"a proof of {len(rest)} hashes")

@@ -20,6 +20,7 @@ from plantgate.terminal.audit_folder import (
     CannotJudge,
     log_argument,
     note_at,
+    plain,
     policy_argument,
     reading,
     seconds_in,
@@ -68,15 +69,19 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         return verb(chosen)
     except OSError as error:
-        print(f"plantgate audit: {error.filename}: {error.strerror}", file=sys.stderr)
-    except (BadPolicy, CannotJudge) as error:
-        print(f"plantgate audit: {error}", file=sys.stderr)
+        _complain(f"{error.filename}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        _complain(f"a file that was given is not a text: {error}")
+    except (BadPolicy, CannotJudge, GatewayError) as error:
+        _complain(error)
     except (Unreadable, BadNote) as error:
-        print(f"plantgate audit: {error}", file=sys.stderr)
+        _complain(error)
         return TAMPERED
-    except GatewayError as error:
-        print(f"plantgate audit: {error}", file=sys.stderr)
     return USAGE
+
+
+def _complain(error: Exception | str) -> None:
+    print(f"plantgate audit: {plain(str(error))}", file=sys.stderr)
 
 
 def _verify(chosen: argparse.Namespace) -> int:
@@ -93,9 +98,9 @@ def _verify(chosen: argparse.Namespace) -> int:
         print(f"{chosen.log}: {policy.log.name}, {size:,} entries signed, {report.entries:,} read")
         for question, answer in _answers(report).items():
             first, *rest = answer.said or [""]
-            print(f"  {question:<13} {answer.verdict.value:<10} {first}".rstrip())
+            print(f"  {question:<13} {answer.verdict.value:<10} {plain(first)}".rstrip())
             for sentence in rest:
-                print(f"  {'':<24} {sentence}")
+                print(f"  {'':<24} {plain(sentence)}")
     return report.exit_code
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plantgate.audit.entry import new_id
-from plantgate.audit.export import Order, export, recorded
-from plantgate.audit.log import AuditLog
+from plantgate.audit.export import ENTRIES_MAX, Order, export, recorded
 from plantgate.audit.policy import Policy
 from plantgate.audit.search import search
+from plantgate.audit.tiles import Tiles
 from plantgate.audit.vault import VaultReader
 from plantgate.audit.verify import Verdict, verify
 from plantgate.sdk.clock import SystemClock, iso
@@ -21,10 +21,10 @@ from plantgate.terminal.audit_folder import (
     TAMPERED,
     CannotJudge,
     log_argument,
+    own_log,
     policy_argument,
     reading,
     signer_at,
-    tiles_of,
     vault_arguments,
 )
 from plantgate.terminal.audit_read import asked_in_words, filter_arguments, wanted_of
@@ -60,8 +60,8 @@ def run_export(chosen: argparse.Namespace) -> int:
     if report.integrity.verdict is not Verdict.YES or report.checkpoint is None:
         print(f"{chosen.log}: {'; '.join(report.integrity.said)}")
         return TAMPERED
-    tiles = tiles_of(chosen)
-    matching = search(tiles.kept(), wanted_of(chosen), most=tiles.size)
+    tiles = Tiles(read, report.checkpoint.size)
+    matching = search(tiles.kept(), wanted_of(chosen), most=ENTRIES_MAX + 1)
     if not matching:
         raise CannotJudge(f"none of the {tiles.size:,} entries is so")
     order = Order(
@@ -79,7 +79,7 @@ def run_export(chosen: argparse.Namespace) -> int:
 
 async def _record(chosen: argparse.Namespace, order: Order, sums: bytes) -> None:
     signers = [signer_at(path) for path in chosen.key]
-    async with await AuditLog.open(chosen.record, signers[0].verifier.name, signers) as audit:
+    async with await own_log(chosen.record, signers) as audit:
         await audit.append(recorded(order, sums, by=chosen.by, id_=new_id(SystemClock().now())))
         await audit.publish()
 

@@ -3,10 +3,12 @@
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.log import AuditLog
 from plantgate.audit.note import BadNote, Note, Signer
 from plantgate.audit.policy import BadPolicy
 from plantgate.audit.tiles import Read, Tiles, folder, with_archive
@@ -58,7 +60,7 @@ def entry_asked_for(chosen: argparse.Namespace) -> tuple[int, Tiles]:
     """By its number, or by the id in it."""
     tiles = tiles_of(chosen)
     kept_from = tiles.kept_from()
-    if chosen.entry.isdecimal():
+    if chosen.entry.isdecimal() and len(chosen.entry) < 20:
         index = int(chosen.entry)
         if index >= tiles.size:
             raise CannotJudge(f"there is no entry {index}: the log has {tiles.size:,}, from 0 on")
@@ -77,9 +79,16 @@ def entry_asked_for(chosen: argparse.Namespace) -> tuple[int, Tiles]:
 def note_at(path: Path) -> Note:
     """A signed note in a file."""
     try:
-        return Note.parse(path.read_bytes())
+        return Note.parse(folder(path.parent)(path.name))
     except BadNote as error:
         raise CannotJudge(f"{path}: {error}") from None
+
+
+async def own_log(folder: Path, signers: Sequence[Signer]) -> AuditLog:
+    """The log in a folder, to write to. One that is not there is none: it would be a second log of that name."""
+    if not (folder / "entries").is_dir():
+        raise CannotJudge(f"{folder}: no log is there; give the log's own folder: it holds `entries` and `signed`")
+    return await AuditLog.open(folder, signers[0].verifier.name, signers)
 
 
 def signer_at(path: Path) -> Signer:
@@ -92,7 +101,7 @@ def signer_at(path: Path) -> Signer:
 
 def seconds_in(written: str) -> int:
     """``90s``, ``10m``, ``24h``, ``7d``."""
-    found = re.fullmatch(r"(\d+) ?([smhd])", written)
+    found = re.fullmatch(r"([0-9]{1,9}) ?([smhd])", written)
     if found is None:
         raise CannotJudge(f"{written!r} is not a time; write for example 90s, 10m, 24h or 7d")
     return int(found[1]) * _UNITS[found[2]]

@@ -64,6 +64,7 @@ def witness(chosen: argparse.Namespace) -> int:
         signer = Signer.parse(chosen.key.read_text(encoding="utf-8").strip())
         logs = [Verifier.parse(path.read_text(encoding="utf-8").strip()) for path in chosen.log]
         made = Witness(chosen.folder, signer, logs, OsDisk(), SystemClock())
+        OsDisk().lock(chosen.folder)  # until this process ends: two that remember in one folder could sign for a fork
     except BadNote as error:
         raise BadPolicy(str(error)) from None
     configure_logging("info", News(), text=sys.stderr.isatty())

@@ -29,8 +29,9 @@ def prove_arguments(verb: argparse.ArgumentParser) -> None:
 
 def prove(chosen: argparse.Namespace) -> int:
     """Write a receipt."""
-    index, tiles = entry_asked_for(chosen)
+    index, _ = entry_asked_for(chosen)
     note = note_at(chosen.log / "checkpoint")
+    tiles = Tiles(reading(chosen), Checkpoint.parse(note.text).size)  # of this one: the log may have grown meanwhile
     out: Path = chosen.out or Path(f"{index}.tlog-proof")
     out.write_bytes(bytes(Receipt(index, tuple(inclusion_proof(index, tiles.size, tiles.node)), note)))
     print(f"{out}: that entry {index} is in the log of {tiles.size:,}; whoever has the log's public key can check it")

@@ -155,7 +155,7 @@ def _lines(entries: Iterable[tuple[int, bytes]], *, json: bool) -> int:
         try:
             rows.append([str(index), *line_of(decode(content))])
         except ValueError as error:
-            rows.append([str(index), "", "", f"not an entry: {error}", "", ""])
+            rows.append([str(index), "", "", plain(f"not an entry: {error}"), "", ""])
     if not json:
         print(table(("ENTRY", "TIME", "WHAT", "WHO", "TARGET", "VALUE OR RESULT"), rows, right=frozenset({"ENTRY"})))
     return FINE

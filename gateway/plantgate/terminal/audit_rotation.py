@@ -4,12 +4,11 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from plantgate.audit.log import AuditLog
 from plantgate.audit.note import BadNote, Verifier
 from plantgate.audit.policy import BadPolicy, Term
 from plantgate.audit.rotation import Rotation, entry_of
 from plantgate.sdk.clock import SystemClock
-from plantgate.terminal.audit_folder import FINE, CannotJudge, note_at, signer_at
+from plantgate.terminal.audit_folder import FINE, CannotJudge, note_at, own_log, signer_at
 from plantgate.terminal.audit_vault import own_log_arguments
 
 
@@ -62,7 +61,7 @@ def rotate(chosen: argparse.Namespace) -> int:
     entry = entry_of(statement, by=chosen.by, clock=SystemClock())
 
     async def hand_over() -> int:
-        async with await AuditLog.open(chosen.log, rotation.origin, [*signers, new]) as audit:
+        async with await own_log(chosen.log, [*signers, new]) as audit:
             index = await audit.append(entry)
             await audit.publish()
             return index

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from plantgate.audit import archive as archiving
 from plantgate.audit.erasure import Erased, Order, erase
-from plantgate.audit.log import AuditLog
 from plantgate.audit.vault import Vault
 from plantgate.sdk.clock import SystemClock
-from plantgate.terminal.audit_folder import FINE, signer_at, vault_arguments
+from plantgate.terminal.audit_folder import FINE, own_log, signer_at, vault_arguments
 
 
 def erase_arguments(verb: argparse.ArgumentParser) -> None:
@@ -46,8 +45,8 @@ def run_erase(chosen: argparse.Namespace) -> int:
 
 async def _erase(chosen: argparse.Namespace, order: Order) -> Erased:
     signers = [signer_at(path) for path in chosen.key]
-    with Vault.open(chosen.vault, chosen.wrapping) as vault:
-        async with await AuditLog.open(chosen.log, signers[0].verifier.name, signers) as audit:
+    async with await own_log(chosen.log, signers) as audit:
+        with Vault.open(chosen.vault, chosen.wrapping) as vault:
             done = await erase(audit, vault, order, clock=SystemClock())
             await audit.publish()
             return done
@@ -75,7 +74,7 @@ def run_archive(chosen: argparse.Namespace) -> int:
 
 async def _archive(chosen: argparse.Namespace, order: archiving.Order) -> archiving.Archived:
     signers = [signer_at(path) for path in chosen.key]
-    async with await AuditLog.open(chosen.log, signers[0].verifier.name, signers) as audit:
+    async with await own_log(chosen.log, signers) as audit:
         await audit.publish()
         done = await archiving.archive(audit, order, clock=SystemClock())
         await audit.publish()

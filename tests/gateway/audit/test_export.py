@@ -175,7 +175,7 @@ def test_a_missing_witness_is_not_passed_over(place: Path, tmp_path: Path) -> No
     policy = tmp_path / "policy"
     other = "witness.example/w2+" + str(WITNESS.verifier).split("+", 1)[1]
     policy.write_text((place / "policy").read_text())
-    text = f"log {LOG.verifier}\nwitness w1 {WITNESS.verifier}\ngroup g 2 w1 w1\nquorum g\n"
+    text = f"log {LOG.verifier}\nwitness w1 {WITNESS.verifier}\ngroup g 1 w1\nquorum g\n"
     policy.write_text(text)
     assert bare(out / "verify.py", "--policy", policy).returncode == 0
     policy.write_text(text.replace(f"witness w1 {WITNESS.verifier}", f"witness w1 {other}"))

@@ -63,8 +63,9 @@ def test_on_a_full_disk_the_automatic_is_refused_and_the_emergency_recorded_and_
     async def again() -> None:
         async with await opened(after) as audit:
             assert audit.waiting == 1
-            assert await audit.append_in_emergency(by_hand(6000)) == count
-            assert await audit.backfill() == 1
+            assert await audit.append_in_emergency(by_hand(6000)) is None, "it would stand before the one that waits"
+            assert await audit.backfill() == 2
+            assert await audit.append_in_emergency(by_hand(7000)) == count + 2
             assert await audit.backfill() == 0
             await audit.publish()
 
@@ -72,8 +73,10 @@ def test_on_a_full_disk_the_automatic_is_refused_and_the_emergency_recorded_and_
     report = verify(reading(after), POLICY)
     assert report.integrity.verdict is Verdict.YES
     entries = [decode(content) for content in Tiles(reading(after), report.entries)]
-    assert [(entry.note, entry.late) for entry in entries[count:]] == [("by hand", False), ("by hand", True)]
-    assert entries[-1].time == intent(5000).time
+    assert [(entry.note, entry.late) for entry in entries[count:]] == [
+        ("by hand", late) for late in (True, True, False)
+    ]
+    assert [entry.time for entry in entries[count:]] == [intent(number).time for number in (5000, 6000, 7000)]
 
 
 def test_a_journal_that_failed_does_not_keep_an_emergency_from_being_recorded() -> None:
