@@ -1,6 +1,5 @@
 """The Modbus connector under the contract of devices that cannot repeat themselves."""
 
-import asyncio
 import json
 import struct
 from collections.abc import Callable, Sequence
@@ -60,9 +59,9 @@ class TestModbusTcp(LiveSourceContract[Twin]):
 
     async def _shown(self, device: Twin, unit: int) -> None:
         """Until a question has been asked and answered since."""
-        before = len(device.of(unit))
-        while len(device.of(unit)) < before + 2:  # noqa: ASYNC110  the twin has no event for it
-            await asyncio.sleep(0.02)
+        enough = device.times_asked[unit] + 2
+        while device.times_asked[unit] < enough:
+            await device.asking.wait()
 
 
 class TestModbusRtuOverTcp(TestModbusTcp):

@@ -17,6 +17,7 @@ from plantgate.testing.contract import SinkContract, lent
 from plantgate.testing.simloop import running
 from plantgate_connectors.opcua_server import OpcUaServer, OpcUaServerSettings, values
 from plantgate_connectors.opcua_server.space import Slot
+from tests.connectors.opcua_server.serving import started_before
 
 
 @dataclass
@@ -52,7 +53,9 @@ class TestOpcUaServer(SinkContract[Watching]):
 
     def connector(self, device: Watching, tmp_path: Path) -> Connector[Any]:
         written = {"host": "gateway", "security": {"policies": ["None"]}, "login": {"anonymous": True}}
-        connector = OpcUaServer(OpcUaServerSettings.model_validate_json(json.dumps(written)), lent(tmp_path))
+        settings, context = OpcUaServerSettings.model_validate_json(json.dumps(written)), lent(tmp_path)
+        started_before(settings, context)
+        connector = OpcUaServer(settings, context)
         connector.space.met = device.met
         return connector
 

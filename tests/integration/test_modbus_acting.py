@@ -137,13 +137,14 @@ def test_a_serial_line_is_written_to_between_the_polls(tmp_path: Path) -> None:
             way: dict[str, Any] = {"framing": "rtu", "serial": port, "devices": [SPEED]}
             reading: Modbus = connector(tmp_path / "reading", **way, poll_interval_ms=20)
             writing: Modbus = connector(tmp_path / "writing", **way)
-            async with reading.source() as source, writing.actuator() as actuator:
-                for number in range(1, 21):
-                    await actuator.write(command("speed", number / 2))
-                    assert (await actuator.read("speed", Deadline.after(5.0))).value == number / 2
-                    batch = await source.read()
-                    await source.ack(batch.cursor)
-                await slave.silent(7)
+            async with writing.actuator() as actuator:
+                async with reading.source() as source:
+                    for number in range(1, 21):
+                        await actuator.write(command("speed", number / 2))
+                        assert (await actuator.read("speed", Deadline.after(5.0))).value == number / 2
+                        batch = await source.read()
+                        await source.ack(batch.cursor)
+                await slave.silent(7)  # with nobody polling: a poll without an answer would hold the write back
                 with pytest.raises(OutcomeUnknown):
                     await actuator.write(command("speed", 99.0))
                 await slave.silent(7, False)

@@ -84,7 +84,8 @@ def test_a_robot_that_freezes_and_one_that_is_killed_are_noticed(tmp_path: Path)
             child.thaw()
             async with ur.source() as source:
                 batch = await collect(source, 10)
-                assert [gap.cause for gap in batch.gaps] == ["session lost"]
+                # On a busy machine the twin may skip packages besides.
+                assert [gap.cause for gap in batch.gaps if gap.cause != "packages skipped"] == ["session lost"]
                 async with ur.actuator() as actuator:
                     await actuator.write(Command("id", OFFSET, "[0.001,0,0]", Deadline.after(5.0)))
                     child.freeze()

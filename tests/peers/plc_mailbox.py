@@ -8,6 +8,7 @@ import random
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from tests.connectors.modbus.twin import Question, Twin
@@ -113,6 +114,7 @@ def float64(value: bytes) -> float:
     return number if abs(number) >= 2.0**-512 else sign * 0.0
 
 
+@lru_cache  # most scans look at the block of the scan before
 def crc(block: bytes) -> int:
     """CRC-16/MODBUS, bit by bit as in the program."""
     value = 0xFFFF

@@ -27,6 +27,7 @@ class Collected:
     samples: list[Sample] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     sessions: int = 0
+    _there: set[tuple[str, object]] = field(default_factory=set)
 
     def add(self, batch: Batch) -> None:
         """Take a batch in."""
@@ -34,6 +35,7 @@ class Collected:
             "columns differ in length"
         )
         self.samples += batch
+        self._there.update(zip(batch.tags, batch.values, strict=True))
         self.gaps += batch.gaps
 
     def of(self, produced: Sequence[Sample]) -> list[Sample]:
@@ -47,8 +49,7 @@ class Collected:
 
     def missing(self, produced: Sequence[Sample]) -> list[Sample]:
         """The produced samples that were not given."""
-        there = {(sample.tag, sample.value) for sample in self.samples}
-        return [sample for sample in produced if (sample.tag, sample.value) not in there]
+        return [sample for sample in produced if (sample.tag, sample.value) not in self._there]
 
 
 class SourceUnderTest(Generic[D]):

@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,6 +44,10 @@ class Twin:
     delay_seconds: float = 0.0
     asked: list[tuple[float, Question]] = field(default_factory=list)
     """Every question, and when."""
+    times_asked: Counter[int] = field(default_factory=Counter)
+    """How often, by unit."""
+    asking: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at the next question; then there is another."""
     written: list[Question] = field(default_factory=list)
     """Every write that was done."""
     reply: Reply | None = None
@@ -103,7 +107,7 @@ class Twin:
                 self.greeting(writer)
             while True:
                 question = await self._question(reader)
-                self.asked.append((asyncio.get_running_loop().time(), question))
+                self._note(question)
                 if question.unit not in self.dead:
                     await self._answer(question, writer)
         except OSError:
@@ -111,6 +115,12 @@ class Twin:
         finally:
             self._writers.discard(writer)
             writer.transport.abort()
+
+    def _note(self, question: Question) -> None:
+        self.asked.append((asyncio.get_running_loop().time(), question))
+        self.times_asked[question.unit] += 1
+        self.asking.set()
+        self.asking = asyncio.Event()
 
     async def _question(self, reader: asyncio.StreamReader) -> Question:
         if self.rtu:

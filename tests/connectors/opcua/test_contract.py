@@ -54,7 +54,7 @@ class TestOpcUaSource(SourceContract[Plc]):
 
     def is_the_devices(self, task: "asyncio.Task[object]") -> bool:
         """A session that was left standing, to be picked up, lives on at the server until its timeout."""
-        return "asyncua/server" in str(task)
+        return "asyncua/server" in str(task) or "opcua/space" in str(task)
 
     async def test_closing_leaves_no_task_or_socket(self, tmp_path: Path) -> None:
         """The subscription stays at the server on purpose, and with it the server's own tasks."""
@@ -156,4 +156,4 @@ class TestOpcUaActuator(ActuatorContract[Plc]):
 
     def is_the_devices(self, task: "asyncio.Task[object]") -> bool:
         """A session that was left standing lives on at the server until its timeout."""
-        return "asyncua/server" in str(task)
+        return "asyncua/server" in str(task) or "opcua/space" in str(task)

@@ -4,15 +4,20 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from plantgate.sdk import Batch, Context, Sample, Sink, SystemClock
 from plantgate.sdk.clock import Clock
 from plantgate.testing.context import RecordedLog, lent
+from plantgate.testing.simloop import STARTS_AT
+from plantgate_connectors.opcua.pki import Store
 from plantgate_connectors.opcua_server import OpcUaServer, OpcUaServerSettings
+from plantgate_connectors.opcua_server.door import application_uri
 from tests.peers.certificates import Issued, self_signed
 from tests.peers.mosquitto import free_port
 
@@ -68,9 +73,28 @@ async def served(
     """Serve while the block runs; the same folder again is the same gateway restarted."""
     port = port or free_port()
     context = lent(folder / "gateway", connection="scada", clock=clock or SystemClock())
-    connector = OpcUaServer(settings({"host": host, "port": port, **written}), context)
+    given = settings({"host": host, "port": port, **written})
+    started_before(given, context)
+    connector = OpcUaServer(given, context)
     async with connector.sink() as sink:
         yield Served(connector, context, sink, port)
+
+
+def started_before(settings: OpcUaServerSettings, context: Context) -> None:
+    """Give it the certificate of an earlier start: a key takes longer to make than most of what is tested with it."""
+    folder = context.site_folder / "pki-server"
+    if not (folder / "own").exists():
+        for path, content in _own(application_uri(settings, context)).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+
+
+@cache
+def _own(uri: str) -> Mapping[Path, bytes]:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        Store(folder).identity(uri, min(STARTS_AT, SystemClock().now()))
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def secret(folder: Path, text: str) -> str:

@@ -19,16 +19,22 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of plantgate, which is most of its work and the same each time."""
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.parametrize("roles", [(), ("--source",), ("--sink",)], ids=["both", "source", "sink"])
 def test_a_new_connector_passes_its_own_tests_as_it_is(
-    roles: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    roles: tuple[str, ...], tmp_path: Path, mypy_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "made"
     assert main(["new", "connector", "acme_press", "--folder", str(folder), *roles]) == 0
     assert "plantgate check-plugin acme_press" in capsys.readouterr().out
     tested = run(folder, "pytest", "-q", "-p", "no:cacheprovider", "--plantgate-seeds", "2")
     assert tested.returncode == 0, tested.stdout
-    checked = run(folder, "mypy", "--strict", "--cache-dir", str(tmp_path / "mypy"), "plantgate_acme_press")
+    checked = run(folder, "mypy", "--strict", "--cache-dir", str(mypy_cache), "plantgate_acme_press")
     assert checked.returncode == 0, checked.stdout
     for ruff in (["check", "--no-cache", "--select", "E,F,I,B,UP,RUF"], ["format", "--check", "--no-cache"]):
         linted = subprocess.run(
