@@ -75,14 +75,19 @@ class House:
         printed, _ = await child.communicate()
         return child.returncode or 0, printed.decode()
 
+    @property
+    def port(self) -> int:
+        """Where the gateway answers HTTP."""
+        port = re.search(r"listen: \S+:(\d+) ", (self.folder / "plant.yaml").read_text(encoding="utf-8"))
+        assert port is not None
+        return int(port[1])
+
     async def outputs(self) -> list[bytes]:
         """All that the gateway says and writes, but for its key."""
-        port = re.search(r"listen: (\S+) ", (self.folder / "plant.yaml").read_text(encoding="utf-8"))
-        assert port is not None
         found = [path.read_bytes() for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".key"]
         async with ClientSession() as client:
             for name in ("status", "metrics", "plan", "looks"):
-                async with client.get(f"http://{port[1]}/{name}") as answer:
+                async with client.get(f"http://127.0.0.1:{self.port}/{name}") as answer:
                     found.append(await answer.read())
         return found
 
@@ -120,11 +125,12 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
+async def house(folder: Path, more: str = "") -> AsyncIterator[House]:
+    """`more` of the plant file."""
     async with modbus_slave() as slave:
         user = pwd.getpwuid(os.getuid()).pw_name
         text = PLANT.format(http=free_port(), modbus=slave.port, user=user)
-        (folder / "plant.yaml").write_text(text, encoding="utf-8")
+        (folder / "plant.yaml").write_text(text + more, encoding="utf-8")
         await slave.set(1, {10: [400]})
         await slave.set(1, {20: [1]})
         here = House(folder, slave)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from plantgate import __version__
@@ -67,6 +67,8 @@ class Gateway:
                 await self._cells.apply(plant)
             if self._deeds is None:
                 await self._begin_deeds(plant)
+            else:
+                self._say_what_stays(self._deeds, plant)
             for name in (*difference.added, *difference.changed, *retried):
                 await self._start(name, plant)
             return difference
@@ -157,14 +159,15 @@ class Gateway:
 
         writes = plant.control.writes.values() if plant.control is not None else ()
         connections = dict.fromkeys(writable.connection for writable in writes)
-        uses = [use_of(plant, connection, "control", self._clock, None) for connection in connections]
+        uses = [use_of(plant, connection, "control", self._clock, self._cells) for connection in connections]
         loops = plant.control.loops if plant.control is not None else {}
-        cameras = [use_of(plant, loop.camera, f"loop-{name}", self._clock, None) for name, loop in loops.items()]
+        cameras = [use_of(plant, loop.camera, f"loop-{name}", self._clock, self._cells) for name, loop in loops.items()]
         try:
             self._deeds = await Deeds.open(
                 plant, plant.audit, uses, cameras, clock=self._clock, news=self._log, disk=self._disk
             )
         except (GatewayError, OSError, ValueError) as error:
+            _leave((*uses, *cameras))
             if self._no_deeds != (reason := f"nothing is written to machines: {error}"):
                 self._log.error("no audit log, so nothing is written to machines; trying again", reason=str(error))
             self._no_deeds = reason
@@ -173,7 +176,17 @@ class Gateway:
         for service, phase, session in self._deeds.services():
             self._supervisor.start(service, phase, session)
 
+    def _say_what_stays(self, deeds: "Deeds", plant: Plant) -> None:
+        for use in (*deeds.uses, *deeds.cameras):
+            if deeds.plant.cell_of(use.connection) != plant.cell_of(use.connection):
+                self._log.warning(
+                    "what acts stays where it is until the next start",
+                    connection=use.connection,
+                    cell=deeds.plant.cell_of(use.connection),
+                )
+
     async def _put_deeds_away(self, deeds: "Deeds") -> None:
+        _leave((*deeds.uses, *deeds.cameras))
         try:
             await deeds.close()
         except (GatewayError, OSError, ValueError) as error:
@@ -208,13 +221,18 @@ class Gateway:
 
     async def _put_away(self, line: FlowLine) -> None:
         """Close an outbox; one that cannot write its last positions gives a few batches again, and no more."""
-        for use in (*line.sources, *line.sinks):
-            if isinstance(use.connector, Remote):
-                use.connector.leave()
+        _leave((*line.sources, *line.sinks))
         try:
             await line.outbox.close()
         except (GatewayError, OSError) as error:
             self._log.warning("outbox did not close cleanly", flow=line.name, reason=str(error))
+
+
+def _leave(uses: Iterable[Use]) -> None:
+    """No cell need keep them."""
+    for use in uses:
+        if isinstance(use.connector, Remote):
+            use.connector.leave()
 
 
 def _use_status(use: Use, flow: str, role: str) -> UseStatus:

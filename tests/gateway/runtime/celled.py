@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from plantgate.config.model import CellSettings
 from plantgate.flow.patient import patient
@@ -112,6 +112,28 @@ class Nursery:
     async def _life(self, host: str) -> None:
         loop = asyncio.get_running_loop()
         await Inside(context=context).serve(lambda wire: loop.create_connection(lambda: wire, host, 1))
+
+
+@asynccontextmanager
+async def a_cell(nursery: Nursery, stall_seconds: float = 10.0) -> AsyncIterator[Cell]:
+    """One whose process is there, with all of its own tasks."""
+    stop, settings = Stop(), CellSettings(connections=("device",), stall_seconds=stall_seconds)
+    cell = Cell("hall", settings, spawn=nursery.spawn, log=RecordedLog(), news=lambda _: None)
+    living = asyncio.create_task(cell.keep(stop))
+    await cell._there.wait()
+    await asyncio.sleep(1.0)
+    try:
+        yield cell
+    finally:
+        stop.set()
+        await living
+
+
+def remote(cell: Cell, lent: Context, connector: type[Connector[Any]], settings: Settings) -> Remote:
+    """That connector, in the cell."""
+    plan = packed_plan(connector, settings)
+    orders = Orders(lent.connection, "flow", str(lent.folder), str(lent.site_folder), plan)
+    return Remote(settings, lent, cell, orders)
 
 
 @dataclass

@@ -1,21 +1,17 @@
 """A connector in a cell keeps the contracts that it keeps outside: what stands for it in the gateway is what it is."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from plantgate.config.model import CellSettings
-from plantgate.flow.stop import Stop
 from plantgate.runtime.cells.cell import Cell
-from plantgate.runtime.cells.orders import Orders, packed_plan
-from plantgate.runtime.cells.remote import Remote
 from plantgate.sdk import Connector, Sample
-from plantgate.testing.context import RecordedLog
 from plantgate.testing.contract import SinkContract, SourceContract, lent
-from tests.gateway.runtime.celled import Nursery
-from tests.gateway.testing import acme
+from tests.gateway.runtime.celled import Nursery, a_cell, remote
+from tests.gateway.testing import acme, eye, valve
+from tests.gateway.testing.test_contract_actuator import ValveContract
+from tests.gateway.testing.test_contract_camera import EyeContract
 
 
 class Celled(acme.Device):
@@ -26,25 +22,45 @@ class Celled(acme.Device):
     @classmethod
     @asynccontextmanager
     async def beside(cls) -> AsyncIterator["Celled"]:
-        settings = CellSettings(connections=("device",))
-        async with cls.running() as device:
+        async with cls.running() as device, a_cell(Nursery()) as cell:
             assert isinstance(device, Celled)
-            stop, spawn = Stop(), Nursery().spawn
-            device.cell = Cell("hall", settings, spawn=spawn, log=RecordedLog(), news=lambda _: None)
-            living = asyncio.create_task(device.cell.keep(stop))
-            await device.cell._there.wait()
-            await asyncio.sleep(1.0)  # all of its own tasks run
-            try:
-                yield device
-            finally:
-                stop.set()
-                await living
+            device.cell = cell
+            yield device
 
     def connector(self, folder: Path) -> Connector[Any]:
-        context, settings = lent(folder), acme.AcmeSettings()
-        plan = packed_plan(acme.Acme, settings)
-        orders = Orders(context.connection, "flow", str(context.folder), str(context.site_folder), plan)
-        return Remote(settings, context, self.cell, orders)
+        return remote(self.cell, lent(folder), acme.Acme, acme.AcmeSettings())
+
+
+class CelledValve(valve.Device):
+    """The valve, and the cell that speaks to it."""
+
+    cell: Cell
+
+    @classmethod
+    @asynccontextmanager
+    async def beside(cls) -> AsyncIterator["CelledValve"]:
+        async with cls.running() as device, a_cell(Nursery()) as cell:
+            assert isinstance(device, CelledValve)
+            device.cell = cell
+            yield device
+
+
+class CelledEye(eye.Device):
+    """The camera, and the cell that looks through it."""
+
+    cell: Cell
+
+    @classmethod
+    @asynccontextmanager
+    async def beside(cls) -> AsyncIterator["CelledEye"]:
+        async with a_cell(Nursery()) as cell:
+            device = cls()
+            device.cell = cell
+            yield device
+
+
+class CelledEyes(eye.Eye):
+    """Its connector, which is found by its name in the cell."""
 
 
 class TestASourceInACell(SourceContract[Celled]):
@@ -73,3 +89,22 @@ class TestASinkInACell(SinkContract[Celled]):
 
     async def arrived(self, device: Celled) -> Sequence[Sample]:
         return device.written
+
+
+class TestAnActuatorInACell(ValveContract):
+    def device(self) -> AbstractAsyncContextManager[valve.Device]:
+        return CelledValve.beside()
+
+    def connector(self, device: valve.Device, tmp_path: Path) -> Connector[Any]:
+        assert isinstance(device, CelledValve)
+        return remote(device.cell, lent(tmp_path), valve.Valve, valve.ValveSettings())
+
+
+class TestACameraInACell(EyeContract):
+    def device(self) -> AbstractAsyncContextManager[eye.Device]:
+        return CelledEye.beside()
+
+    def connector(self, device: eye.Device, tmp_path: Path) -> Connector[Any]:
+        assert isinstance(device, CelledEye)
+        CelledEyes.device = device
+        return remote(device.cell, lent(tmp_path), CelledEyes, eye.EyeSettings())

@@ -22,8 +22,10 @@ from plantgate.runtime.cells.messages import (
     Parcel,
     Raised,
     Read,
+    Role,
     Stood,
     Take,
+    Write,
 )
 from plantgate.runtime.cells.orders import Orders
 from plantgate.runtime.cells.wire import ANSWERED, ASKED, FRAME_BYTES_MAX, Wire, packed
@@ -154,7 +156,7 @@ async def opened(session: Session, far: Far) -> None:
 @pytest.mark.simulated(seeds=2)
 async def test_a_wrong_answer_to_a_read_is_a_fault(answer: Callable[[int], Answered], fault: str) -> None:
     async def meet(link: Link, far: Far) -> None:
-        with link.session(1, writes=False) as session:
+        with link.session(1, Role.SOURCE) as session:
             await opened(session, far)
             reading = asyncio.create_task(session.read())
             await asyncio.sleep(0.1)
@@ -170,7 +172,7 @@ async def test_a_wrong_answer_to_a_read_is_a_fault(answer: Callable[[int], Answe
 @pytest.mark.simulated(seeds=2)
 async def test_a_batch_nobody_asked_for_is_a_fault_and_one_for_nobody_is_passed_over() -> None:
     async def meet(link: Link, far: Far) -> None:
-        with link.session(1, writes=False) as session:
+        with link.session(1, Role.SOURCE) as session:
             await opened(session, far)
             await far.answers(Given(session.number + 7, packed(BATCH), True))
             assert not link.wire.over.done()
@@ -193,7 +195,7 @@ async def test_a_batch_nobody_asked_for_is_a_fault_and_one_for_nobody_is_passed_
 @pytest.mark.simulated(seeds=1)
 async def test_what_a_connector_raises_there_it_raises_here(verdict: str, error: type[Exception]) -> None:
     async def meet(link: Link, far: Far) -> None:
-        with link.session(1, writes=False) as session:
+        with link.session(1, Role.SOURCE) as session:
             await opened(session, far)
             reading = asyncio.create_task(session.read())
             await asyncio.sleep(0.1)
@@ -209,7 +211,7 @@ async def test_what_a_connector_raises_there_it_raises_here(verdict: str, error:
 @pytest.mark.simulated(seeds=3)
 async def test_the_cursor_of_a_batch_is_told_with_the_next_read_and_that_of_a_piece_never() -> None:
     async def meet(link: Link, far: Far) -> None:
-        with link.session(1, writes=False) as session:
+        with link.session(1, Role.SOURCE) as session:
             await opened(session, far)
             for number, whole in enumerate((False, True, True)):
                 reading = asyncio.create_task(session.read())
@@ -223,10 +225,41 @@ async def test_the_cursor_of_a_batch_is_told_with_the_next_read_and_that_of_a_pi
     await talking(meet)
 
 
+@pytest.mark.simulated(seeds=3)
+async def test_what_is_told_when_the_cell_has_hung_up_already_was_certainly_not_told() -> None:
+    async def meet(link: Link, far: Far) -> None:
+        with link.session(1, Role.ACTUATOR) as session:
+            await opened(session, far)
+            far.transport.abort()
+            await link.wire.over
+            with pytest.raises(Unavailable, match="it was told nothing"):
+                await session.call(Write(session.number, "7", "press/speed", 1.0, 1e9))
+            await asyncio.sleep(1.0)
+        assert [type(message) for message in far.asked] == [Open]
+
+    await talking(meet)
+
+
+@pytest.mark.simulated(seeds=3)
+async def test_a_wrong_answer_to_a_write_is_a_fault_and_an_unknown_outcome() -> None:
+    async def meet(link: Link, far: Far) -> None:
+        with link.session(1, Role.ACTUATOR) as session:
+            await opened(session, far)
+            writing = asyncio.create_task(session.call(Write(session.number, "7", "press/speed", 1.0, 1e9)))
+            await asyncio.sleep(0.1)
+            await far.answers(Given(session.number, packed(BATCH), whole=True))
+            assert "answered another question" in link.wire.over.result()
+            link.end("cell hall is gone")
+            with pytest.raises(OutcomeUnknown, match="cell hall is gone"):
+                await writing
+
+    await talking(meet)
+
+
 @pytest.mark.simulated(seeds=1)
 async def test_a_batch_too_large_to_cross_is_refused_and_the_session_stands() -> None:
     async def meet(link: Link, far: Far) -> None:
-        with link.session(1, writes=True) as session:
+        with link.session(1, Role.SINK) as session:
             await opened(session, far)
             with pytest.raises(Rejected, match="cannot cross into a cell"):
                 await session.accept(Batch.of([Sample("a", b"x" * FRAME_BYTES_MAX, 0, None)]))
@@ -247,7 +280,7 @@ async def test_a_cell_answers_for_a_use_it_does_not_have() -> None:
     server = await loop.create_server(lambda: gateway, "gateway", 1)
     serving = asyncio.create_task(inside.serve(lambda wire: loop.create_connection(lambda: wire, "gateway", 1)))
     await asyncio.sleep(1.0)
-    gateway.say(Open(1, 99, writes=False))
+    gateway.say(Open(1, 99, Role.SOURCE))
     gateway.say(Read(1, None))
     gateway.say(Cut(1))
     await asyncio.sleep(1.0)
@@ -268,7 +301,7 @@ async def test_a_connector_that_cannot_be_imported_or_built_is_away_and_its_cell
     serving = asyncio.create_task(inside.serve(lambda wire: loop.create_connection(lambda: wire, "gateway", 1)))
     await asyncio.sleep(1.0)
     gateway.say(Build(7, Orders("press3", "telemetry", "/a", "/b", b"no pickle")))
-    gateway.say(Open(1, 7, writes=False))
+    gateway.say(Open(1, 7, Role.SOURCE))
     await asyncio.sleep(1.0)
     (away,) = [answer for answer in heard if isinstance(answer, Raised)]
     assert away.message.startswith("cannot be built: UnpicklingError")

@@ -64,7 +64,7 @@ def main() -> int:
         folder = arguments.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         if arguments.act:
-            acted = asyncio.run(act(ROUGH if arguments.short else ROUGHEST, seed, folder, at=at))
+            acted = asyncio.run(act(ROUGH if arguments.short else ROUGHEST, seed, folder, at=at, cells=arguments.cells))
             print(acted)
             return 0 if acted.fine else 1
         verdict = asyncio.run(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ connections:
 {connections}  archive: {{ type: files, write: {{ folder: out }} }}
 flows:
   telemetry: {{ from: [{names}], to: archive }}
+cells: {{ {cells} }}
 control:
   socket: {socket}
   people: {{ p-1: {{ user: {user}, roles: [operator, engineer] }} }}
@@ -84,9 +86,13 @@ async def act(
     folder: Path,
     *,
     at: Sequence[str] = tuple(MACHINES),
+    cells: bool = False,
     program: Sequence[str | Path] = (Path(sys.executable).parent / "plantgate",),
 ) -> Acted:
-    """With everything it needs, from start to verdict. `program`: the gateway's, if another than the shipped one."""
+    """With everything it needs, from start to verdict. `program`: the gateway's, if another than the shipped one.
+
+    With `cells`, each machine's connection lives in one of its own, which is killed and frozen besides.
+    """
     tell(f"acting on {' and '.join(at)}: {rough.kills} gateway kills; seed {seed}")
     async with AsyncExitStack() as stack:
         entries = folder / "audit" / "entries"
@@ -97,7 +103,7 @@ async def act(
         (folder / "audit.key").write_text(f"{signer.private()}\n")
         (folder / "audit.key").chmod(0o600)
         gateway = Gateway(folder / "plant.yaml", free_port(), program)
-        gateway.plant.write_text(_plant(gateway.port, machines, socket))
+        gateway.plant.write_text(_plant(gateway.port, machines, socket, cells=cells))
         stack.push_async_callback(gateway.kill)
         await gateway.start()
         await _answered(socket, gateway)
@@ -113,6 +119,10 @@ async def act(
             for machine in machines:
                 luck = random.Random(f"{seed} weather of {machine.name}")
                 group.create_task(weather(machine, luck, over, met, rough.fair_seconds))
+                if cells:
+                    group.create_task(
+                        _hurt(gateway, machine, random.Random(f"{seed} cell of {machine.name}"), over, met)
+                    )
             met["SIGKILL"] = await _kill(rough, gateway, socket, machines, random.Random(f"{seed} kills"))
             over.set()
         tell(f"calm; what met a write: {', '.join(f'{name} {times}' for name, times in met.items())}")
@@ -139,12 +149,13 @@ async def act(
     return acted
 
 
-def _plant(http: int, machines: Sequence[Machine], socket: Path) -> str:
+def _plant(http: int, machines: Sequence[Machine], socket: Path, *, cells: bool) -> str:
     head = PLANT.format(
         http=http,
         origin=ORIGIN,
         connections="".join(machine.connection() for machine in machines),
         names=", ".join(machine.name for machine in machines),
+        cells=", ".join(f"{each.name}: {{ connections: {each.name}, stall_seconds: 1 }}" for each in machines if cells),
         socket=socket,
         user=pwd.getpwuid(os.getuid()).pw_name,
         tags=", ".join(f"{machine.name}/speed" for machine in machines),
@@ -171,6 +182,37 @@ async def _settled(socket: Path, gateway: Gateway) -> None:
     async with gateway.patience("all that is held to be known", 120):
         while (status := await _status(socket)) is None or status["held"]:  # noqa: ASYNC110  nor does this
             await asyncio.sleep(0.2)
+
+
+async def _hurt(
+    gateway: Gateway, machine: Machine, luck: random.Random, over: asyncio.Event, met: Counter[str]
+) -> None:
+    """End and freeze the cell of a machine, half of the times when a write is on its way; some thaw before they are
+    ended for standing still."""
+    while not over.is_set():
+        await asyncio.sleep(luck.uniform(0.3, 4.0))
+        status = await gateway.status()
+        cell = (status or {"cells": {}})["cells"].get(machine.name)
+        if cell is None or not cell["pid"]:
+            continue
+        how = luck.choice((signal.SIGKILL, signal.SIGSTOP))
+        hurt = partial(_tell_cell, cell["pid"], how)
+        if luck.random() < 0.5:
+            machine.heard.then.append(hurt)
+            await asyncio.sleep(luck.uniform(0.3, 1.5))
+            if hurt in machine.heard.then:
+                machine.heard.then.remove(hurt)
+            else:
+                met[f"{how.name} of a cell"] += 1
+        else:
+            hurt()
+        await asyncio.sleep(luck.uniform(0.05, 1.5))
+        _tell_cell(cell["pid"], signal.SIGCONT)
+
+
+def _tell_cell(pid: int, what: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, what)
 
 
 async def _kill(

@@ -14,7 +14,7 @@ from plantgate.flow.stop import Stop
 from plantgate.observe.status import CellStatus
 from plantgate.runtime.cells.child import Child, Spawn, Usage
 from plantgate.runtime.cells.link import Link, Session
-from plantgate.runtime.cells.messages import Build, Drop, NewsLine, Stood
+from plantgate.runtime.cells.messages import Build, Drop, NewsLine, Role, Stood
 from plantgate.runtime.cells.orders import Orders
 from plantgate.sdk import Backoff, Log, Standing, State
 
@@ -80,13 +80,18 @@ class Cell:
         if self._link is not None:
             self._link.say(Drop(number))
 
+    @property
+    def hired(self) -> bool:
+        """Whether there is something in it."""
+        return bool(self._uses)
+
     @asynccontextmanager
-    async def session(self, use: int, *, writes: bool) -> AsyncIterator[Session]:
+    async def session(self, use: int, role: Role) -> AsyncIterator[Session]:
         """A session of a use; waits for the process to be there. Raises `Unavailable` as the connector does."""
         while not self._there.is_set():
             await self._there.wait()
         assert self._link is not None
-        with self._link.session(use, writes=writes) as session:
+        with self._link.session(use, role) as session:
             try:
                 await session.open()
                 yield session

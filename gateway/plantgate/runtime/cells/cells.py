@@ -22,8 +22,11 @@ class Cells:
         self._where: dict[str, Cell] = {}
 
     async def apply(self, plant: Plant) -> None:
-        """End the cells that are gone and start new ones; the flows that are touched have been ended."""
-        gone = tuple(name for name in self._cells if name not in plant.cells)
+        """End the cells that are gone and start new ones; the flows that are touched have been ended.
+
+        One through which machines are written to stays until the next start, as all does that acts.
+        """
+        gone = tuple(name for name, cell in self._cells.items() if name not in plant.cells and not cell.hired)
         await self._supervisor.end(tuple(map(_service, gone)))
         for name in gone:
             del self._cells[name]

@@ -4,29 +4,40 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 from plantgate.flow.deadletter import DeadLetterFile
 from plantgate.flow.stop import Stop
 from plantgate.runtime.cells.messages import (
+    Ask,
     Close,
     Closed,
     Cut,
     Done,
     Given,
+    Look,
     Open,
     Parcel,
     Raised,
     Read,
+    Recall,
+    Role,
+    Shown,
     Stood,
     Take,
+    Write,
 )
 from plantgate.runtime.cells.wire import FRAME_BYTES_MAX, PIECE_BYTES_MAX, packed, unpacked
 from plantgate.sdk import (
+    Actuator,
     Batch,
+    Camera,
+    Command,
     Connector,
     Context,
+    Deadline,
     Exhausted,
+    Frame,
     GatewayError,
     OutcomeUnknown,
     Rejected,
@@ -38,11 +49,12 @@ from plantgate.sdk import (
 )
 from plantgate.store.codec import halves
 
-Answer: TypeAlias = Done | Given | Raised | Closed
+Answer: TypeAlias = Done | Given | Shown | Raised | Closed
+Order: TypeAlias = Read | Take | Write | Ask | Look | Close
 
 _ORDERS_MOST: Final = 4
 _TIDY_SECONDS: Final = 10.0
-"""How long the next session waits for one that was cut."""
+"""How long the next session waits for one that was cut, unless it acts on a machine."""
 
 
 @dataclass(slots=True)
@@ -75,28 +87,34 @@ class HostedSession:
     building: "asyncio.Task[Use]"
     former: "asyncio.Task[None] | None"
     task: "asyncio.Task[None]" = field(init=False)
-    orders: "asyncio.Queue[Read | Take | Close]" = field(default_factory=lambda: asyncio.Queue(_ORDERS_MOST))
+    orders: "asyncio.Queue[Order]" = field(default_factory=lambda: asyncio.Queue(_ORDERS_MOST))
     stop: Stop = field(default_factory=Stop)
     pieces: deque[Given] = field(default_factory=deque)
+    recalled: str = ""
+    """Why the command under way must not be sent any more."""
     use: Use = field(init=False)
 
-    def told(self, message: Read | Take | Close | Cut) -> None:
+    def told(self, message: Order | Recall | Cut) -> None:
         """The gateway has said something about this session."""
         match message:
             case Cut():
                 self.task.cancel()
+            case Recall():
+                self.recalled = message.reason
             case Close():
                 self.stop.set()
                 self.orders.put_nowait(message)
             case _:
+                self.recalled = ""
                 self.orders.put_nowait(message)
 
     async def run(self) -> None:
         """Never raises but for cancellation: what a session meets is the gateway's to hear, and nobody else's."""
         try:
             if self.former is not None:
-                # One that was cut may still be tidying up, and a connector has one session at a time.
-                await asyncio.wait([self.former], timeout=_TIDY_SECONDS)
+                # One that was cut may still be tidying up, and a connector has one session at a time. What a write
+                # did that was cut can be asked for only when it can do no more.
+                await asyncio.wait([self.former], timeout=None if self.opened.role is Role.ACTUATOR else _TIDY_SECONDS)
                 self.former = None
             self.use = await asyncio.shield(self.building)
             standing, log = self.use.context.standing, self.use.context.log
@@ -126,12 +144,20 @@ class HostedSession:
     async def _serve(self) -> None:
         if (connector := self.use.connector) is None:
             raise Unavailable(self.use.trouble)
-        if self.opened.writes:
-            async with connector.sink() as sink:
-                await self._take(sink)
-        else:
-            async with connector.source() as source:
-                await self._give(source)
+        match self.opened.role:
+            case Role.SOURCE:
+                async with connector.source() as source:
+                    await self._give(source)
+            case Role.SINK:
+                async with connector.sink() as sink:
+                    await self._take(sink)
+            case Role.ACTUATOR:
+                async with connector.actuator() as actuator:
+                    self.use.context.standing.up()
+                    await self._act(actuator)
+            case Role.CAMERA:
+                async with connector.camera() as camera:
+                    await self._see(camera)
 
     async def _take(self, sink: Sink) -> None:
         self._say(Done(self.opened.session))
@@ -143,11 +169,42 @@ class HostedSession:
             else:
                 self._say(Done(self.opened.session))
 
+    async def _act(self, actuator: Actuator) -> None:
+        """A call that raises leaves the session as good as its connector says with the next one."""
+        self._say(Done(self.opened.session))
+        while not isinstance(order := await self.orders.get(), Close):
+            try:
+                self._say(await self._acted(actuator, order))
+            except GatewayError as error:
+                self._raised(error, ended=False)
+
+    async def _acted(self, actuator: Actuator, order: Order) -> Done | Given:
+        session = self.opened.session
+        if isinstance(order, Write):
+            deadline = Deadline(order.deadline)
+            await actuator.write(Command(order.command, order.tag, order.value, deadline, lambda: self.recalled))
+            return Done(session)
+        assert isinstance(order, Ask)
+        sample = await actuator.read(order.tag, Deadline(order.deadline))
+        (parcel,) = _parcels(Batch.of([sample]))
+        return Given(session, parcel, whole=True)
+
+    async def _see(self, camera: Camera) -> None:
+        self._say(Done(self.opened.session))
+        while isinstance(await self.orders.get(), Look):
+            try:
+                frame = await self.stop.unless(camera.frame)
+            except Exhausted as error:
+                self._raised(error, ended=False)
+                continue
+            if frame is not None:
+                self._say(_shown(self.opened.session, frame))
+
     async def _give(self, source: Source) -> None:
         self._say(Done(self.opened.session))
         while True:
             order = await self.orders.get()
-            assert not isinstance(order, Take)
+            assert isinstance(order, Read | Close)
             if order.acknowledge is not None:
                 await source.ack(order.acknowledge)
             if isinstance(order, Close):
@@ -187,6 +244,14 @@ class HostedSession:
     def _raised(self, error: GatewayError, *, ended: bool) -> None:
         later = error.retry_after_seconds if isinstance(error, Unavailable) else None
         self._say(Raised(self.opened.session, _verdict(error), str(error), later, ended))
+
+
+def _shown(session: int, frame: Frame) -> Shown:
+    size, pixels = frame.pixels.nbytes, frame.pixels
+    if size > FRAME_BYTES_MAX // 2:
+        raise Unavailable(f"{frame.name}: a picture of {size} bytes is too large to leave the cell")
+    flat = cast(bytes, pixels.cast("B"))  # encoded from where they lie
+    return Shown(session, frame.name, tuple(pixels.shape or ()), flat, frame.at, frame.time, dict(frame.context))
 
 
 def _parcels(batch: Batch) -> list[Parcel]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from plantgate.runtime.cells.hosted import Answer, HostedSession, Use
-from plantgate.runtime.cells.messages import Asked, Beat, Build, Drop, NewsLine, Open, Raised, Stood
+from plantgate.runtime.cells.messages import Asked, Beat, Build, Drop, NewsLine, Open, Raised, Role, Stood
 from plantgate.runtime.cells.orders import Orders, unpacked_plan
 from plantgate.runtime.cells.wire import ASKED, Wire
 from plantgate.sdk import Context
@@ -30,7 +30,7 @@ class Inside:
         self._context, self._news, self._gone = context, news, gone
         self._uses: dict[int, asyncio.Task[Use]] = {}
         self._sessions: dict[int, HostedSession] = {}
-        self._last: dict[tuple[int, bool], asyncio.Task[None]] = {}
+        self._last: dict[tuple[int, Role], asyncio.Task[None]] = {}
         """The last session of each use and role."""
         self._group = asyncio.TaskGroup()
 
@@ -52,8 +52,8 @@ class Inside:
                 self._uses[message.use] = self._group.create_task(building, name=f"build {message.use}")
             case Drop():
                 self._uses.pop(message.use).cancel()
-                for writes in (False, True):
-                    self._last.pop((message.use, writes), None)
+                for role in Role:
+                    self._last.pop((message.use, role), None)
             case Open():
                 self._open(message)
             case _:
@@ -83,7 +83,7 @@ class Inside:
         if (building := self._uses.get(message.use)) is None:
             self.wire.say(Raised(message.session, "unavailable", "its flow has ended", None, ended=True))
             return
-        key = message.use, message.writes
+        key = message.use, message.role
         session = HostedSession(self, message, building, self._last.get(key))
         self._sessions[message.session] = session
         session.task = self._group.create_task(session.run(), name=f"session {message.session}")

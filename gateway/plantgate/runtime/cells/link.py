@@ -1,4 +1,4 @@
-"""The gateway's half of the conversation with a cell: sessions that look like any source and any sink."""
+"""The gateway's half of the conversation with a cell: sessions that look like those of any connector."""
 
 import asyncio
 from collections import deque
@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from plantgate.runtime.cells.messages import (
     Answered,
+    Ask,
     Asked,
     Beat,
     Close,
@@ -16,18 +17,24 @@ from plantgate.runtime.cells.messages import (
     Cut,
     Done,
     Given,
+    Look,
     NewsLine,
     Open,
     Raised,
     Read,
+    Role,
+    Shown,
     Stood,
     Take,
+    Write,
 )
 from plantgate.runtime.cells.wire import ANSWERED, FRAME_BYTES_MAX, Broken, Wire, packed, unpacked
-from plantgate.sdk import Batch, Cursor, Exhausted, GatewayError, OutcomeUnknown, Rejected, Unavailable
+from plantgate.sdk import Batch, Cursor, Exhausted, Frame, GatewayError, OutcomeUnknown, Rejected, Unavailable
 from plantgate.store.codec import Unreadable
 
-Answer: TypeAlias = Done | Given | Raised | Closed
+Answer: TypeAlias = Done | Given | Shown | Raised | Closed
+Brought: TypeAlias = Batch | Frame | None
+"""What an answer brings."""
 
 _VERDICTS: Final[dict[str, type[GatewayError]]] = {
     "rejected": Rejected,
@@ -55,9 +62,9 @@ class Link:
         self._numbers = count(1)
         self._sessions: dict[int, Session] = {}
 
-    def say(self, message: Asked) -> None:
-        """Tell the cell."""
-        self.wire.say(message)
+    def say(self, message: Asked) -> bool:
+        """Tell the cell. False if it cannot be told anything any more."""
+        return self.wire.say(message)
 
     def _heard(self, message: Answered) -> None:
         match message:
@@ -73,7 +80,7 @@ class Link:
                     session.answered(message)
 
     def end(self, reason: str) -> None:
-        """The cell is gone: whatever was asked is answered with `Unavailable`."""
+        """The cell is gone: whatever was asked is answered with `Unavailable`, a write with `OutcomeUnknown`."""
         if self.over:
             return
         self.over = reason
@@ -82,9 +89,9 @@ class Link:
             session.answered(Raised(session.number, "unavailable", reason, None, ended=True))
 
     @contextmanager
-    def session(self, use: int, *, writes: bool) -> Iterator["Session"]:
+    def session(self, use: int, role: Role) -> Iterator["Session"]:
         """A session, known to the link as long as the block lasts."""
-        session = Session(self, next(self._numbers), use, writes=writes)
+        session = Session(self, next(self._numbers), use, role)
         self._sessions[session.number] = session
         try:
             yield session
@@ -93,13 +100,15 @@ class Link:
 
 
 class Session:
-    """A `Source` or a `Sink` in the cell; one call at a time."""
+    """A `Source`, a `Sink` or a `Camera` in the cell, and what `acting` makes an `Actuator` of; one call at a time."""
 
-    def __init__(self, link: Link, number: int, use: int, *, writes: bool) -> None:
+    def __init__(self, link: Link, number: int, use: int, role: Role) -> None:
         self.number, self.use = number, use
-        self._link, self._writes = link, writes
+        self.over: asyncio.Future[GatewayError] = asyncio.get_running_loop().create_future()
+        """Done, with why, once the cell has ended the session, or has ended itself."""
+        self._link, self._role = link, role
         self._asked: Asked | None = None
-        self._answers: deque[Batch | Raised | None] = deque(maxlen=1)
+        self._answers: deque[Brought | Raised] = deque(maxlen=1)
         self._wait: asyncio.Future[None] | None = None
         self._end: Raised | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -107,7 +116,7 @@ class Session:
 
     async def open(self) -> None:
         """As entering the connector's session does."""
-        self._ask(Open(self.number, self.use, self._writes))
+        self._ask(Open(self.number, self.use, self._role))
         await self._answer()
 
     async def read(self) -> Batch:
@@ -116,7 +125,7 @@ class Session:
             acknowledge, self._acknowledge = self._acknowledge, None
             self._ask(Read(self.number, acknowledge))
         batch = await self._answer()
-        assert batch is not None
+        assert isinstance(batch, Batch)
         return batch
 
     async def ack(self, cursor: Cursor) -> None:
@@ -132,11 +141,39 @@ class Session:
         self._ask(Take(self.number, parcel))
         await self._answer()
 
+    async def frame(self) -> Frame:
+        """As `Camera.frame`. One that came when nobody waited any more is gone."""
+        if self._answers:
+            self._answers.clear()
+            self._asked = None
+        if self._asked is None:
+            self._ask(Look(self.number))
+        frame = await self._answer()
+        assert isinstance(frame, Frame)
+        return frame
+
+    async def call(self, message: Write | Ask) -> Brought:
+        """Have it done, and what it brings. Cancelled, the session is of no more use: nobody hears the answer.
+
+        Raises as the actuator does. A write that was told to a cell which is gone before it has answered is
+        `OutcomeUnknown`; `Unavailable` only where the cell was told nothing, or has said that nothing was sent.
+        """
+        self._ask(message)
+        try:
+            return await self._answer()
+        except asyncio.CancelledError:
+            self.cut()
+            raise
+
+    def tell(self, message: Asked) -> None:
+        """Say something that is not answered."""
+        self._link.say(message)
+
     async def close(self) -> None:
         """As leaving the connector's session does. Harmless once it has ended."""
         if self._end is not None:
             return
-        if isinstance(self._asked, Open | Take):
+        if isinstance(self._asked, Open | Take | Write | Ask):
             self.cut()
             return
         self._closing = asyncio.get_running_loop().create_future()
@@ -150,33 +187,35 @@ class Session:
     def cut(self) -> None:
         """End it without waiting, whatever is under way."""
         if self._end is None:
-            self._end = _CLOSED
             self._link.say(Cut(self.number))
+            self._ended(_CLOSED)
 
     def answered(self, message: Answer) -> None:
         """The cell has said something about this session. Raises `Broken` for what nobody asked."""
         if isinstance(message, Closed) or (isinstance(message, Raised) and message.ended):
             self._ended(message)
-        elif self._closing is not None:
-            return  # too late: it will be given again
+            if not self.over.done():
+                self.over.set_result(_error(self._end or _CLOSED))
+        elif self._closing is not None or self._end is not None:
+            return  # too late: it will be given again, or asked for
         elif self._asked is None or self._answers:
             raise Broken("answered what nobody asked")
         elif isinstance(message, Raised):
             self._answered(message)
-        elif isinstance(message, Given) is not isinstance(self._asked, Read):
+        elif type(message) is not _ANSWERED_BY.get(type(self._asked), Done):
             raise Broken("answered another question than it was asked")
         else:
-            self._answered(_opened(message) if isinstance(message, Given) else None)
+            self._answered(_brought(message))
 
     def _ended(self, message: Closed | Raised) -> None:
         if self._end is None:
             self._end = message if isinstance(message, Raised) else _CLOSED
         if self._asked is not None and not self._answers:
-            self._answered(self._end)
+            self._answered(_unknown(self._end) if isinstance(self._asked, Write) else self._end)
         if self._closing is not None and not self._closing.done():
             self._closing.set_result(None)
 
-    def _answered(self, answer: Batch | Raised | None) -> None:
+    def _answered(self, answer: Brought | Raised) -> None:
         self._answers.append(answer)
         if self._wait is not None and not self._wait.done():
             self._wait.set_result(None)
@@ -187,10 +226,11 @@ class Session:
         if self._link.over:
             raise Unavailable(self._link.over)
         assert self._asked is None, "one call at a time"
+        if not self._link.say(message):
+            raise Unavailable("its cell has just gone; it was told nothing")
         self._asked = message
-        self._link.say(message)
 
-    async def _answer(self) -> Batch | None:
+    async def _answer(self) -> Brought:
         """Wait for it; a wait that is cancelled leaves the question standing."""
         if not self._answers:
             self._wait = asyncio.get_running_loop().create_future()
@@ -199,6 +239,27 @@ class Session:
         if isinstance(answer, Raised):
             raise _error(answer)
         return answer
+
+
+_ANSWERED_BY: Final[dict[type[Asked], type[Answered]]] = {Read: Given, Ask: Given, Look: Shown}
+"""Everything else is answered by `Done`."""
+
+
+def _brought(message: Answer) -> Brought:
+    match message:
+        case Given():
+            return _opened(message)
+        case Shown():
+            return _seen(message)
+    return None
+
+
+def _seen(shown: Shown) -> Frame:
+    try:
+        pixels = memoryview(shown.pixels).cast("B", shown.shape)
+    except (TypeError, ValueError) as error:
+        raise Broken(f"gave a picture that is none: {error}") from error
+    return Frame(shown.name, pixels, shown.at, shown.time, shown.context)
 
 
 def _opened(given: Given) -> Batch:
@@ -212,6 +273,10 @@ def _opened(given: Given) -> Batch:
 
 
 _CLOSED: Final = Raised(0, "unavailable", "the session is closed", None, ended=True)
+
+
+def _unknown(end: Raised) -> Raised:
+    return Raised(0, "unknown", f"told to write, and then {end.message}; look at the machine", None, ended=True)
 
 
 def _error(raised: Raised) -> GatewayError:

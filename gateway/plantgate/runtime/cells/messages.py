@@ -4,15 +4,25 @@ The gateway's half asks, one call at a time for each session, and the cell's hal
 beats and standings. So a cell can give no more than it is asked for, and what it holds unasked is its own.
 """
 
+from enum import Enum
 from typing import TypeAlias
 
 import msgspec
 
 from plantgate.runtime.cells.orders import Orders
-from plantgate.sdk import State
+from plantgate.sdk import Setpoint, State
 
 Fact: TypeAlias = str | int | float | bool
 NewsLine: TypeAlias = dict[str, Fact]
+
+
+class Role(Enum):
+    """What a session is opened as."""
+
+    SOURCE = "source"
+    SINK = "sink"
+    ACTUATOR = "actuator"
+    CAMERA = "camera"
 
 
 class Parcel(msgspec.Struct, array_like=True, gc=False):
@@ -45,7 +55,7 @@ class Open(msgspec.Struct, array_like=True, tag="open"):
 
     session: int
     use: int
-    writes: bool
+    role: Role
 
 
 class Read(msgspec.Struct, array_like=True, tag="read"):
@@ -60,6 +70,41 @@ class Take(msgspec.Struct, array_like=True, tag="take"):
 
     session: int
     parcel: Parcel
+
+
+class Write(msgspec.Struct, array_like=True, tag="write"):
+    """Send this command to the machine, once, if it may still be sent. Answered by `Done`."""
+
+    session: int
+    command: str
+    tag: str
+    value: Setpoint
+    """True, 1 and 1.0 are three values here, and arrive as what they were."""
+    deadline: float
+    """Monotonic seconds, which all processes of a machine share: time that the message lies in the socket of a cell
+    that stands still is time that has passed."""
+
+
+class Recall(msgspec.Struct, array_like=True, tag="recall"):
+    """The command that is under way must not be sent any more, if it has not been. Not answered."""
+
+    session: int
+    reason: str
+
+
+class Ask(msgspec.Struct, array_like=True, tag="ask"):
+    """Ask the machine what it has for this tag. Answered by `Given`."""
+
+    session: int
+    tag: str
+    deadline: float
+    """Monotonic seconds."""
+
+
+class Look(msgspec.Struct, array_like=True, tag="look"):
+    """Give the next picture. Answered by `Shown`."""
+
+    session: int
 
 
 class Close(msgspec.Struct, array_like=True, tag="close"):
@@ -91,6 +136,19 @@ class Given(msgspec.Struct, array_like=True, tag="given"):
     parcel: Parcel
     whole: bool
     """False for a piece that more of the same batch follows; only the last one's cursor can be acknowledged."""
+
+
+class Shown(msgspec.Struct, array_like=True, tag="shown"):
+    """One picture: `plantgate.sdk.Frame`."""
+
+    session: int
+    name: str
+    shape: tuple[int, ...]
+    pixels: bytes
+    at: float
+    """Monotonic seconds."""
+    time: int | None
+    context: dict[str, str]
 
 
 class Raised(msgspec.Struct, array_like=True, tag="raised"):
@@ -131,5 +189,5 @@ class Beat(msgspec.Struct, array_like=True, tag="beat"):
     news: list[NewsLine]
 
 
-Asked: TypeAlias = Build | Drop | Open | Read | Take | Close | Cut
-Answered: TypeAlias = Done | Given | Raised | Closed | Stood | Beat
+Asked: TypeAlias = Build | Drop | Open | Read | Take | Write | Recall | Ask | Look | Close | Cut
+Answered: TypeAlias = Done | Given | Shown | Raised | Closed | Stood | Beat

@@ -39,14 +39,18 @@ class Wire(asyncio.Protocol, Generic[T]):
         self.over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done once the conversation has ended; what the other half did wrong, or nothing if it has just gone."""
 
-    def say(self, message: Asked | Answered) -> None:
-        """Send; never waits, since one call at a time for each session bounds what can be under way."""
-        if self._transport is None or self.over.done():
-            return
+    def say(self, message: Asked | Answered) -> bool:
+        """Send; never waits, since one call at a time for each session bounds what can be under way.
+
+        False if the conversation has ended: not one byte has left then. True says nothing of whether it arrives.
+        """
+        if self._transport is None or self._transport.is_closing() or self.over.done():
+            return False
         frame = bytearray(_LENGTH)
         _encoder.encode_into(message, frame, _LENGTH)
         frame[:_LENGTH] = (len(frame) - _LENGTH).to_bytes(_LENGTH, "big")
         self._transport.write(frame)
+        return True
 
     @property
     def unsent(self) -> int:
