@@ -16,7 +16,8 @@ SOUND = sorted([*(EXAMPLES / "sound").glob("*.yaml"), *CONNECTORS.glob("*/exampl
 BEYOND_A_SCHEMA = {
     "cell_connection_in_two", "cell_memory_too_small", "cell_unknown_connection",
     "connection_name_in_capitals", "exponent_for_a_whole_number", "files_without_a_part",
-    "machine_as_destination", "mqtt_topic_with_wildcard", "mqtt_value_without_tag", "one_outbox_for_two",
+    "machine_as_destination", "mqtt_command_nobody_can_read_back", "mqtt_command_value_without_slash",
+    "mqtt_topic_with_wildcard", "mqtt_value_without_tag", "one_outbox_for_two",
     "opcua_node", "opcua_nothing_to_read", "opcua_tag_twice", "opcua_url", "outbox_inside_another",
     "size_too_small", "store_is_a_file", "tags_file_missing", "tags_file_with_faults",
     "tags_file_without_a_header", "trace_endpoint", "unknown_connection",

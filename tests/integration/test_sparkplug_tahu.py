@@ -119,19 +119,25 @@ def test_data_deaths_and_births_of_tahus_edge_node_are_followed(tmp_path: Path) 
     require("mosquitto", "sparkplug-node")
 
     async def body() -> None:
-        async with mosquitto(folder=tmp_path / "broker") as broker:
+        async with (
+            mosquitto(folder=tmp_path / "broker") as broker,
+            recorder(broker, "spBv1.0/plant/DBIRTH/#", folder=tmp_path) as recorded,
+        ):
             connector = sparkplug(tmp_path / "c", broker, subscribe=HOST)
             standing = connector.context.standing
             async with sparkplug_node(broker) as node:
                 births = {"metrics": [metric("speed", "Double", 1.0, alias=1)]}
                 devices = {"press": {"metrics": [metric("temperature", "Int32", -5, alias=2)]}}
                 await node.birth(births, devices)
+                while not await recorded.caught_up():
+                    pass
                 # We come late: nobody keeps births for us, so we must ask, and for that hear something first.
                 async with connector.source() as source:
                     await node.node_data(metric("speed", "Double", 2.0, alias=1))
                     found = await read_until(source, {"plant/line/speed", "plant/line/press/temperature"})
                     assert standing.counters["before_birth"] == 1
                     assert standing.counters["rebirths_requested"] == 1
+                    assert await node.commanded() == [], "it was asked for its birth, and nothing else"
                     assert [event["event"] for event in node.events].count("ncmd") == 1
                     await node.device_data("press", metric("temperature", "Int32", -6, alias=2))
                     await node.node_data(metric("speed", "Double", 3.0, alias=1))

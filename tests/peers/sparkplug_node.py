@@ -23,7 +23,7 @@ class SparkplugNode:
     def __init__(self, child: Child) -> None:
         self.child = child
         self.events: list[Json] = []
-        """What it said unasked: `connect`, `ncmd`, `error`."""
+        """What it said unasked: `connect`, `ncmd`, `dcmd`, `error`."""
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
@@ -51,6 +51,22 @@ class SparkplugNode:
     async def device_death(self, device: str) -> None:
         """DDEATH."""
         await self._do("ddeath", device=device)
+
+    async def report(self, how: str) -> None:
+        """How it says what it did when it was commanded to: in `data`, when `asked` for its birth, or `never`."""
+        await self._do("report", how=how)
+
+    async def commanded(self) -> list[tuple[Any, Any]]:
+        """Every command it has heard, in order, but for requests for births: metric (name or alias) and value."""
+        await self._do("ping")  # it says in turn what it heard and what it answers
+        metrics = [
+            metric
+            for event in self.events
+            if event["event"] in ("ncmd", "dcmd")
+            for metric in event["payload"]["metrics"]
+        ]
+        named = [(metric.get("name", metric.get("alias")), metric["value"]) for metric in metrics]
+        return [each for each in named if each[0] != "Node Control/Rebirth"]
 
     async def stop(self) -> None:
         """NDEATH, then goodbye."""

@@ -1,11 +1,11 @@
-"""MQTT 3.1.1 and 5: publish batches to a broker, read topics as tags."""
+"""MQTT 3.1.1 and 5: publish batches to a broker, read topics as tags, publish commands to devices."""
 
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from plantgate.sdk import Connector, Context, Sink, Source, Stability, Survey
+from plantgate.sdk import Actuator, Connector, Context, Sink, Source, Stability, Survey
 from plantgate.sdk.plugin import Settings
 from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.learned import Learned
@@ -22,7 +22,7 @@ __all__ = ["Mqtt", "MqttSettings"]
 
 
 class Mqtt(Connector[MqttSettings]):
-    """Publishes to and subscribes at an MQTT broker."""
+    """Publishes to and subscribes at an MQTT broker, and commands devices there."""
 
     Settings: ClassVar[type[Settings]] = MqttSettings
     stability: ClassVar[Stability] = Stability.BETA
@@ -59,6 +59,14 @@ class Mqtt(Connector[MqttSettings]):
             await sink.begin(talk)
             yield sink
 
+    @asynccontextmanager
+    async def actuator(self) -> AsyncIterator[Actuator]:
+        """A session that publishes commands and hears devices report; the broker remembers nothing of it."""
+        from plantgate_connectors.mqtt.actuator import mqtt_actuator
+
+        async with mqtt_actuator(self.settings, self.context, self.client_id("actuator"), self._flaps) as actuator:
+            yield actuator
+
     async def survey(self) -> Survey:
         """What the broker grants: its limits, and an answer to each subscription, under a client id of its own."""
         client_id = f"{self.settings.client_id or f'plantgate-{self.context.connection}'}-plan-{secrets.token_hex(4)}"
@@ -70,6 +78,13 @@ class Mqtt(Connector[MqttSettings]):
         if source and not settings.subscribe:
             return "has no `subscribe`, so no flow can read from it; name the topics to read"
         return ""
+
+    @classmethod
+    def unwritable(cls, settings: MqttSettings, tag: str, data_type: str) -> str:
+        """A tag without a command, without a state, or of a type that its messages cannot say."""
+        from plantgate_connectors.mqtt.writable import unwritable
+
+        return unwritable(settings, tag, data_type)
 
     @classmethod
     def remarks(cls, settings: MqttSettings) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """What an operator writes for an MQTT connection."""
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from plantgate.sdk import Bytes, Secret, Settings
+from plantgate_connectors.mqtt.commands import Command
 from plantgate_connectors.mqtt.topics import Pattern, Template, topic_problem
 from plantgate_connectors.payloads.words import Payload, TimeFormat, TimeUnit, check_pointers
 from plantgate_connectors.tls import ClientTls
@@ -168,6 +170,8 @@ class MqttSettings(Settings):
     """For flows that end here."""
     subscribe: tuple[Subscribe, ...] = ()
     """For flows that begin here."""
+    commands: tuple[Command, ...] = ()
+    """Tags that may be written under `control`."""
     session_expiry_seconds: Annotated[int, Field(ge=0, le=4_294_967_294)] = 7 * 86_400
     """How long an MQTT 5 broker keeps our subscriptions and what they catch while we are away."""
     receive_max: Annotated[int, Field(ge=1, le=65_535)] = 1_000
@@ -185,6 +189,16 @@ class MqttSettings(Settings):
             raise ValueError(
                 f"client_id {self.client_id!r} has characters no broker takes: use letters, digits, - and _"
             )
+        tags = [command.tag for command in self.commands]
+        if twice := sorted({tag for tag in tags if tags.count(tag) > 1}):
+            raise ValueError(f"commands: {twice[0]!r} stands twice; a tag has one command")
+        if self.version is Version.V3_1_1:
+            for command in self.commands:
+                if command.answer is not None and command.answer.id is None:
+                    raise ValueError(
+                        f"commands: {command.tag!r} wants an answer, and version 3.1.1 has no Correlation Data: write"
+                        " answer.id if the device repeats a number of the payload, or version 5"
+                    )
         return self
 
     def doubts(self) -> tuple[str, ...]:
@@ -203,7 +217,25 @@ class MqttSettings(Settings):
             for subscribe in self.subscribe
             if subscribe.qos == 0
         ]
-        return tuple(found)
+        return (*found, *self._doubts_of_commands())
+
+    def _doubts_of_commands(self) -> Iterator[str]:
+        if self.commands and self.version is Version.V3_1_1:
+            yield (
+                "commands: in version 3.1.1 a command never expires: for a device that is away and has a session at the"
+                " broker it waits, and comes late; write version 5, or let such devices connect with a clean session"
+            )
+        if self.commands and self.client_id is not None:
+            yield "commands: with client_id set, they and a flow that uses this connection push each other out"
+        for command in self.commands:
+            if command.qos == 0:
+                yield f"commands {command.tag}: with qos 0 the broker does not say whether anybody listens"
+            state = command.state
+            if state is not None and state.ask is None and state.fresh_seconds is None:
+                yield (
+                    f"commands {command.tag}: nothing makes the device report (state.ask), so it is only read, and"
+                    " written, when a report comes within five seconds"
+                )
 
     @property
     def address(self) -> tuple[str, int]:

@@ -62,12 +62,14 @@ async def survey(settings: MqttSettings, context: Context, client_id: str) -> Su
                 f"{min(granted.receive_max, settings.publish.in_flight)}",
             )
         )
-        for route in Routes(settings.subscribe).all:
-            code = (await talk.subscribe([(route.pattern.filter, route.subscribe.qos)], retained=False))[0]
+        routes = Routes(settings.subscribe).all
+        asked = [(route.pattern.filter, route.subscribe.qos, route.subscribe.topic) for route in routes]
+        asked += [(topic, 1, topic) for topic in sorted({c.state.topic for c in settings.commands if c.state})]
+        for name, wanted, written in asked:
+            code = (await talk.subscribe([(name, wanted)], retained=False))[0]
             if code < REFUSED:
                 answer = f"QoS {code}"
             else:
                 answer = f"refused: {reasons.sentence(code, client_id=client_id, username=settings.username)}"
-            wanted = f"QoS {route.subscribe.qos}"
-            findings.append(Finding(route.subscribe.topic, wanted, answer, fine=code == route.subscribe.qos))
+            findings.append(Finding(written, f"QoS {wanted}", answer, fine=code == wanted))
     return Survey(tuple(findings))

@@ -26,6 +26,8 @@ OTHER_BYTES_MAX: Final = 256 * 1024
 _WRITE_HIGH_BYTES: Final = 1024 * 1024
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 """Linux only."""
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
+""""Linger for no time": closing resets the connection."""
 _U16: Final = struct.Struct("!H")
 
 
@@ -118,6 +120,11 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(packets)
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """What it writes to; None before the connection is up."""
+        return self._transport
+
     async def drain(self) -> None:
         """Until the transport wants more; returns at once when the connection is gone."""
         await self._writable.wait()
@@ -141,6 +148,21 @@ class Wire(asyncio.Protocol):
         """Close at once; what is written and not sent is dropped."""
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def clear(self) -> bool:
+        """Whether what is written now leaves now: the connection is open, and nothing waits here to be sent.
+
+        What waits below TLS, 64 KiB at most, is not seen.
+        """
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and transport.get_write_buffer_size() == 0
+
+    def drop(self) -> None:
+        """Close at once; the system too forgets what the broker has not taken, where it would go on for minutes."""
+        if self._socket is not None and self._transport is not None and not self._transport.is_closing():
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.abort()
 
     async def wait_closed(self) -> None:
         """Until the connection is gone; at once if there never was one."""

@@ -1,11 +1,11 @@
-"""Sparkplug B 3.0: an edge node that publishes batches, a host application that reads other edge nodes."""
+"""Sparkplug B 3.0: an edge node that publishes batches, a host application that reads other edge nodes and commands."""
 
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from plantgate.sdk import Connector, Context, Sink, Source, Stability, Survey
+from plantgate.sdk import Actuator, Connector, Context, Sink, Source, Stability, Survey
 from plantgate.sdk.plugin import Settings
 from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.memory import Memory
@@ -17,6 +17,9 @@ from plantgate_connectors.sparkplug.host import Followed, HostApplication
 from plantgate_connectors.sparkplug.messages import Known
 from plantgate_connectors.sparkplug.settings import SparkplugSettings
 from plantgate_connectors.sparkplug.survey import survey
+
+if TYPE_CHECKING:
+    from plantgate_connectors.sparkplug.command_link import Kept
 
 __all__ = ["Sparkplug", "SparkplugSettings"]
 
@@ -35,6 +38,7 @@ class Sparkplug(Connector[SparkplugSettings]):
         levels = 1 if settings.publish is None else settings.publish.device_levels
         self._known = Known(Catalog(context.folder, levels))
         self._followed = Followed(Memory(context.folder))
+        self._kept: Kept | None = None
 
     @asynccontextmanager
     async def source(self) -> AsyncIterator[Source]:
@@ -65,6 +69,16 @@ class Sparkplug(Connector[SparkplugSettings]):
             finally:
                 edge.farewell()
 
+    @asynccontextmanager
+    async def actuator(self) -> AsyncIterator[Actuator]:
+        """A session that commands edge nodes, beside those that read or publish. Raises `Unavailable`."""
+        from plantgate_connectors.sparkplug.actuator import sparkplug_actuator
+        from plantgate_connectors.sparkplug.command_link import Kept
+
+        self._kept = self._kept or Kept()
+        async with sparkplug_actuator(self.settings, self.context, self.client_id("actuator"), self._kept) as actuator:
+            yield actuator
+
     async def survey(self) -> Survey:
         """What the broker grants, and whether the primary host is there, under a client id of its own."""
         client_id = f"{self.settings.client_id or f'plantgate-{self.context.connection}'}-plan-{secrets.token_hex(4)}"
@@ -72,6 +86,9 @@ class Sparkplug(Connector[SparkplugSettings]):
 
     def client_id(self, role: str) -> str:
         """Our name at the broker: as written, or made once for this use and kept in its folder."""
+        commands = self.settings.commands
+        if role == "actuator" and commands is not None and commands.client_id is not None:
+            return commands.client_id
         if self.settings.client_id is not None:
             return self.settings.client_id
         kept = self.context.folder / f"client_id.{role}"
@@ -88,6 +105,15 @@ class Sparkplug(Connector[SparkplugSettings]):
             return "has no `subscribe`, so no flow can read from it; write subscribe: { host_id: … }"
         if not source and settings.publish is None:
             return "has no `publish`, so no flow can end in it; write publish: { group: …, edge_node: … }"
+        return ""
+
+    @classmethod
+    def unwritable(cls, settings: SparkplugSettings, tag: str, data_type: str) -> str:
+        """A tag that no command is written for. Its type is the birth certificate's to say."""
+        if settings.commands is None:
+            return "has no `commands`, so nothing can be written through it; name the metrics that may be"
+        if tag not in {metric.tag for metric in settings.commands.metrics}:
+            return f"`{tag}` is not among its commands.metrics; name its group, edge node, device and metric there"
         return ""
 
     @classmethod

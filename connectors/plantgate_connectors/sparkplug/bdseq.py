@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 from plantgate.sdk import Unavailable
+from plantgate_connectors.sparkplug.placing import BDSEQ
+from plantgate_connectors.sparkplug.reading import Payload
 
 
 class BdSeq:
@@ -34,3 +36,11 @@ class BdSeq:
         except OSError as error:
             raise Unavailable(f"cannot write {self._file}: {error.strerror or error}") from error
         return self.number
+
+
+def bdseq_of(content: Payload) -> int | None:
+    """The number in a birth or a death; None for one without."""
+    for metric in content.metrics:
+        if metric.name == BDSEQ and type(metric.value) is int:
+            return metric.value
+    return None

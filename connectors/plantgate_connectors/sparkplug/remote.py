@@ -6,9 +6,10 @@ from typing import Final, Protocol, TypeAlias
 
 from plantgate.sdk import Batch, Gap
 from plantgate_connectors.sparkplug.announced import Group, Names
+from plantgate_connectors.sparkplug.bdseq import bdseq_of
 from plantgate_connectors.sparkplug.layouts import Block, Layouts
 from plantgate_connectors.sparkplug.order import Order, Turn
-from plantgate_connectors.sparkplug.placing import BDSEQ, GAPS
+from plantgate_connectors.sparkplug.placing import GAPS
 from plantgate_connectors.sparkplug.reading import Payload, Reading, Template, read_payload
 from plantgate_connectors.sparkplug.relayed import OURS, Relayed, gaps_in
 from plantgate_connectors.sparkplug.runs import Data, read_again, read_data
@@ -193,7 +194,7 @@ class Remote:
             self.outlet.count("without_number")
             self._miss("a message without its number")
             return
-        self._bdseq = _bdseq(content)
+        self._bdseq = bdseq_of(content)
         if self._bdseq is None:
             self.outlet.count("births_without_bdseq")
         self._order.begin(content.seq)
@@ -224,7 +225,7 @@ class Remote:
     def _node_death(self, letter: Letter) -> None:
         batch = self.outlet.take(letter.mid, len(letter.body))
         try:
-            bdseq = _bdseq(read_payload(letter.body))
+            bdseq = bdseq_of(read_payload(letter.body))
         except Malformed:
             self.outlet.count("undecodable")
             return
@@ -297,10 +298,3 @@ class Remote:
             self.outlet.count("undecodable")
         for gap in gaps or ():
             self.outlet.gap(gap)
-
-
-def _bdseq(content: Payload) -> int | None:
-    for metric in content.metrics:
-        if metric.name == BDSEQ and type(metric.value) is int:
-            return metric.value
-    return None

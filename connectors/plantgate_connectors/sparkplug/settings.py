@@ -7,13 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from plantgate.sdk import Bytes, Secret, Settings
 from plantgate_connectors.mqtt.settings import MqttSettings, Seconds, Tls, Version
 from plantgate_connectors.mqtt.topics import Template, topic_problem
-from plantgate_connectors.sparkplug.topics import id_problem
-
-
-def _id(written: str) -> str:
-    if problem := id_problem(written):
-        raise ValueError(f"{written!r} cannot be a Sparkplug id: {problem}")
-    return written
+from plantgate_connectors.sparkplug.announced import Names
+from plantgate_connectors.sparkplug.commanded import Commands
+from plantgate_connectors.sparkplug.topics import checked_id
 
 
 class Publish(Settings):
@@ -51,7 +47,7 @@ class Publish(Settings):
     @field_validator("edge_node", "group", "primary_host")
     @classmethod
     def _ids(cls, written: str | None) -> str | None:
-        return None if written is None else _id(written)
+        return None if written is None else checked_id(written)
 
     @field_validator("confirm_topic")
     @classmethod
@@ -86,12 +82,12 @@ class Subscribe(Settings):
     @field_validator("host_id")
     @classmethod
     def _host(cls, written: str) -> str:
-        return _id(written)
+        return checked_id(written)
 
     @field_validator("groups")
     @classmethod
     def _groups(cls, written: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_id, written))
+        return tuple(map(checked_id, written))
 
     @model_validator(mode="after")
     def _tags(self) -> Self:
@@ -130,6 +126,8 @@ class SparkplugSettings(Settings):
     """For flows that end here: we are an edge node."""
     subscribe: Subscribe | None = None
     """For flows that begin here: we are a host application."""
+    commands: Commands | None = None
+    """For `control`: the metrics of edge nodes that may be written, which none is by default."""
     message_bytes_max: Annotated[Bytes, Field(ge=128, le=268_435_455)] = 8 * 2**20
     """Larger incoming messages are skipped unread, counted, and named in a gap record."""
     buffer_bytes_max: Annotated[Bytes, Field(ge=2**16)] = 32 * 2**20
@@ -138,7 +136,29 @@ class SparkplugSettings(Settings):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         self.as_mqtt()
+        if self.commands is not None:
+            self._may_command(self.commands)
         return self
+
+    def _may_command(self, commands: Commands) -> None:
+        subscribe = self.subscribe
+        if subscribe is None:
+            raise ValueError("commands: they come from a host application; write subscribe: { host_id: … } as well")
+        if self.client_id is not None and commands.client_id in (None, self.client_id):
+            raise ValueError(
+                f"commands: they go out in a session of their own, and {self.client_id!r} is the name of another;"
+                " write a second one as commands.client_id"
+            )
+        names = Names(subscribe.tag, subscribe.node_tag)
+        for metric in commands.metrics:
+            if subscribe.groups and metric.group not in subscribe.groups:
+                raise ValueError(f"commands: {metric.tag}: group {metric.group!r} is not among subscribe.groups")
+            read_as = names.tag(metric.group, metric.edge_node, metric.device, metric.metric)
+            if read_as != metric.tag:
+                raise ValueError(
+                    f"commands: {metric.tag}: by subscribe, this metric is read as {read_as}; name it so here, since"
+                    " rules and people must mean the same thing by a tag"
+                )
 
     def as_mqtt(self) -> MqttSettings:
         """The MQTT connection under it. Sparkplug wants sessions that the broker forgets."""
@@ -164,4 +184,9 @@ class SparkplugSettings(Settings):
             found.append("publish.numbers: false leaves a consumer nothing by which to tell a repeat")
         if self.publish is not None and self.publish.datatypes:
             found.append("publish.datatypes: true is against the specification's advice and makes messages larger")
+        if self.commands is not None and self.version is Version.V3_1_1:
+            found.append(
+                "commands: in version 3.1.1 a command never expires: an edge node that was away and whose session the"
+                " broker keeps, against the specification, gets it late; write version 5"
+            )
         return tuple(found)

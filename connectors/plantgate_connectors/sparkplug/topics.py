@@ -69,3 +69,10 @@ def id_problem(written: str) -> str | None:
     except UnicodeEncodeError:
         return "it is not valid Unicode"
     return None if length <= 200 else f"it is {length} bytes long, the most is 200"
+
+
+def checked_id(written: str) -> str:
+    """As it is. Raises `ValueError` for one that cannot be an id."""
+    if problem := id_problem(written):
+        raise ValueError(f"{written!r} cannot be a Sparkplug id: {problem}")
+    return written

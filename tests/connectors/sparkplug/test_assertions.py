@@ -16,7 +16,9 @@ import pytest
 from plantgate.sdk.quality import BAD, UNCERTAIN_LAST_USABLE
 from plantgate_connectors.mqtt.topics import read_topic
 from tests.connectors.mqtt.given import eventually
+from tests.connectors.sparkplug.fake_node import BOOLEAN
 from tests.connectors.sparkplug.given import edge_node, sparkplug
+from tests.connectors.sparkplug.obedient_node import OWN, SPEED, ObedientNode, command, commanding
 from tests.connectors.sparkplug.story import Story, decoded, named, told
 from tests.connectors.sparkplug.test_edge import NCMD, batch, rebirth, wall
 
@@ -434,6 +436,52 @@ HOST_APPLICATION: Final[dict[str, Check]] = {
 }
 
 
+_WRITTEN: Final = "NCMD", "DCMD"
+_ANNOUNCED: Final[dict[int, str]] = {1: "boolean_value", 2: "double_value"}
+"""By alias, the field that the type of a metric asks for; 1 is the edge node's own, 2 the device's."""
+
+
+def _writes(story: Story, kind: str) -> list[Any]:
+    """Metrics that were written, requests for births left out."""
+    return [metric for metric in story.metrics(kind) if metric.name != "Node Control/Rebirth"]
+
+
+def _written(kind: str, check: Callable[[Any], bool]) -> Check:
+    return lambda story: bool(_writes(story, kind)) and all(map(check, _writes(story, kind)))
+
+
+def _fits(metric: Any) -> bool:
+    return metric.WhichOneof("value") == _ANNOUNCED[metric.alias]
+
+
+COMMANDS: Final[dict[str, Check]] = {
+    "topics-dcmd-topic": topics("DCMD", "/press"),
+    "topics-dcmd-mqtt": lambda story: qos_0("DCMD")(story) and not_retained("DCMD")(story),
+    "topics-dcmd-timestamp": timed("DCMD"),
+    "topics-dcmd-payload": _written("DCMD", lambda metric: metric.alias == 2),
+    "payloads-dcmd-timestamp": timed("DCMD"),
+    "payloads-dcmd-seq": lambda story: not any(decoded(m).HasField("seq") for m in story.of("DCMD")),
+    "payloads-dcmd-qos": qos_0("DCMD"),
+    "payloads-dcmd-retain": not_retained("DCMD"),
+    "operational-behavior-data-commands-dcmd-verb": topics("DCMD", "/press"),
+    "operational-behavior-data-commands-dcmd-metric-name": _written("DCMD", lambda metric: metric.alias == 2),
+    "operational-behavior-data-commands-dcmd-metric-value": _written("DCMD", _fits),
+    "operational-behavior-data-commands-ncmd-metric-value": _written("NCMD", _fits),
+}
+ALSO_OF_COMMANDS: Final[dict[str, Check]] = {
+    "topics-ncmd-topic": topics("NCMD"),
+    "topics-ncmd-mqtt": lambda story: qos_0("NCMD")(story) and not_retained("NCMD")(story),
+    "payloads-ncmd-seq": lambda story: not any(decoded(m).HasField("seq") for m in story.of("NCMD")),
+    "payloads-alias-data-cmd-requirement": lambda story: all(
+        metric.HasField("alias") and not metric.HasField("name") for kind in _WRITTEN for metric in _writes(story, kind)
+    ),
+    "payloads-metric-datatype-not-req": lambda story: (
+        not any(metric.HasField("datatype") for kind in _WRITTEN for metric in _writes(story, kind))
+    ),
+}
+"""Held by others as well, and listed there."""
+
+
 @pytest.mark.simulated(seeds=1)
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 async def test_an_edge_node_holds_them(tmp_path: Path, version: str) -> None:
@@ -470,10 +518,26 @@ async def test_a_host_application_holds_them(tmp_path: Path, version: str) -> No
         assert failed == []
 
 
+@pytest.mark.simulated(seeds=1)
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_a_host_application_that_commands_holds_them(tmp_path: Path, version: str) -> None:
+    async with told() as (device, story):
+        node = ObedientNode(device.broker)
+        node.has("mode", datatype=BOOLEAN, value=False)
+        node.has("speed", device="press", value=0.5)
+        node.listen()
+        async with commanding(tmp_path, OWN, SPEED, version=version).actuator() as actuator:
+            await actuator.write(command("mode", True))
+            await actuator.write(command("press/speed", 1.5))
+        failed = [name for name, check in {**COMMANDS, **ALSO_OF_COMMANDS}.items() if not check(story)]
+        assert failed == []
+
+
 def test_a_check_fails_where_the_assertion_does_not_hold() -> None:
     nothing = Story()
     assert not EDGE_NODE["topics-nbirth-topic"](nothing)
     assert not HOST_APPLICATION["topics-ncmd-topic"](nothing)
+    assert not COMMANDS["topics-dcmd-payload"](nothing)
 
 
 def test_the_page_names_every_assertion_once_with_a_test_that_exists() -> None:
@@ -481,12 +545,8 @@ def test_the_page_names_every_assertion_once_with_a_test_that_exists() -> None:
     assert [int(number) for number, *_ in rows] == [*range(1, len(rows) + 1)]
     names = [name for _, name, _, _ in rows]
     assert len(names) == len(set(names))
-    looked_up = {
-        name
-        for _, name, _, test in rows
-        if test in ("test_an_edge_node_holds_them", "test_a_host_application_holds_them")
-    }
-    assert looked_up == {*EDGE_NODE, *HOST_APPLICATION}
+    looked_up = {name for _, name, _, test in rows if test.endswith("_holds_them")}
+    assert looked_up == {*EDGE_NODE, *HOST_APPLICATION, *COMMANDS}
     for _, name, file, test in rows:
         source = (Path(__file__).parent / file).read_text(encoding="utf-8")
         assert f"def {test}(" in source, f"{name}: {file} has no {test}"

@@ -220,6 +220,24 @@ async def test_other_commands_retained_ones_and_rubbish_are_not_obeyed(tmp_path:
     await with_twin(body)
 
 
+async def test_commands_to_machines_are_logged_once_and_nothing_else_comes_of_them(tmp_path: Path) -> None:
+    async def body(device: Twin) -> None:
+        connector = edge_node(tmp_path)
+        async with connector.sink() as sink:
+            await sink.accept(batch(("press/t", 1.5)))
+            before = len(device.came)
+            for _ in range(10):
+                device.broker.publish(NCMD, rebirth("t"))
+                device.broker.publish(NCMD.replace("NCMD", "DCMD") + "/press", rebirth("t"))
+            await asyncio.sleep(5)
+            assert len(device.came) == before
+        told = [said for said in connector.context.log.lines if "not obeyed" in said[1]]  # type: ignore[attr-defined]  # RecordedLog
+        assert len(told) == 1
+        assert connector.context.standing.counters["commands_refused"] == 10, "it does not listen to DCMD at all"
+
+    await with_twin(body)
+
+
 async def test_what_waited_is_historical_and_a_birth_follows_it(tmp_path: Path) -> None:
     async def body(device: Twin) -> None:
         early = wall() - 5_000_000_000

@@ -1,5 +1,6 @@
 """What may be written, what may not, and what `plantgate plan` says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from plantgate_connectors.sparkplug import Sparkplug, SparkplugSettings
 from tests.connectors.sparkplug.given import HOST, edge_node, sparkplug, twin
 
 EDGE = {"edge_node": "line"}
+SCADA = {"host_id": "scada"}
+SPEED = {"tag": "plant/line/press/speed", "group": "plant", "edge_node": "line", "device": "press", "metric": "speed"}
 
 
 def settings(**written: Any) -> SparkplugSettings:
     """As from a plant file."""
-    return SparkplugSettings.model_validate({"host": HOST, **written})
+    return SparkplugSettings.model_validate_json(json.dumps({"host": HOST, **written}))
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,25 @@ def settings(**written: Any) -> SparkplugSettings:
         ({"subscribe": {"host_id": "a" * 300}}, "it is 300 bytes long"),
         ({"subscribe": {"host_id": "scada", "tag": "{device}"}}, "has no {metric}"),
         ({"subscribe": {"host_id": "scada", "node_tag": "{device}/{metric}"}}, "{device} has no meaning here"),
+        ({"commands": {"metrics": [SPEED]}}, "write subscribe: { host_id: … } as well"),
+        ({"subscribe": SCADA, "commands": {"metrics": []}}, "at least 1 item"),
+        ({"subscribe": SCADA, "commands": {"metrics": [SPEED, SPEED]}}, "stands there twice"),
+        (
+            {"subscribe": SCADA, "commands": {"metrics": [SPEED, {**SPEED, "tag": "another"}]}},
+            "stands there twice, or its metric does",
+        ),
+        ({"subscribe": SCADA, "commands": {"metrics": [{**SPEED, "tag": "x"}]}}, "is read as plant/line/press/speed"),
+        ({"subscribe": {**SCADA, "groups": ["b"]}, "commands": {"metrics": [SPEED]}}, "not among subscribe.groups"),
+        ({"subscribe": SCADA, "commands": {"metrics": [{**SPEED, "device": "a/b"}]}}, "it contains '/'"),
+        (
+            {"subscribe": SCADA, "commands": {"metrics": [{**SPEED, "metric": "Node Control/Reboot"}]}},
+            "no value of a machine but Sparkplug's own",
+        ),
+        ({"subscribe": SCADA, "commands": {"metrics": [SPEED]}, "client_id": "a"}, "as commands.client_id"),
+        (
+            {"subscribe": SCADA, "commands": {"metrics": [SPEED], "client_id": "a"}, "client_id": "a"},
+            "as commands.client_id",
+        ),
         ({"password": "${env:X}"}, "password without username"),
         ({"topic": "x"}, "topic"),
     ],
@@ -47,10 +69,29 @@ def test_each_role_needs_its_section() -> None:
     assert Sparkplug.objection(settings(subscribe={"host_id": "scada"}), source=True) == ""
 
 
+def test_only_what_is_named_can_be_written() -> None:
+    assert "has no `commands`" in Sparkplug.unwritable(settings(subscribe=SCADA), "x", "Double")
+    commanding = settings(subscribe=SCADA, commands={"metrics": [SPEED]})
+    assert "is not among its commands.metrics" in Sparkplug.unwritable(commanding, "plant/line/press/x", "Double")
+    assert Sparkplug.unwritable(commanding, "plant/line/press/speed", "Double") == ""
+
+
+def test_each_use_has_its_own_client_id(tmp_path: Path) -> None:
+    commands = {"metrics": [SPEED]}
+    ours = sparkplug(tmp_path / "a", subscribe=SCADA, commands=commands)
+    kept = ours.client_id("actuator")
+    assert kept != ours.client_id("source")
+    assert sparkplug(tmp_path / "a", subscribe=SCADA, commands=commands).client_id("actuator") == kept, "over restarts"
+    named = sparkplug(tmp_path / "b", subscribe=SCADA, client_id="a", commands={**commands, "client_id": "b"})
+    assert (named.client_id("source"), named.client_id("actuator")) == ("a", "b")
+
+
 def test_what_is_unwise_is_remarked() -> None:
     assert Sparkplug.remarks(settings(publish=EDGE)) == ()
     remarks = Sparkplug.remarks(settings(publish={**EDGE, "numbers": False, "datatypes": True}))
     assert [remark.split()[0] for remark in remarks] == ["publish.numbers:", "publish.datatypes:"]
+    *_, remark = Sparkplug.remarks(settings(subscribe=SCADA, commands={"metrics": [SPEED]}, version="3.1.1"))
+    assert "never expires" in remark
 
 
 @pytest.mark.simulated(seeds=1)

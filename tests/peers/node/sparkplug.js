@@ -3,6 +3,9 @@
 //
 //   node sparkplug.js '{"serverUrl": "mqtt://127.0.0.1:1883", "groupId": "plant", "edgeNode": "line", "clientId": "x"}'
 //
+// What it is commanded it does, and reports it in a data message. After {"do": "report", "how": "asked"} it only says so
+// when it is asked for its birth, and after "never" not even then, from the next command on. "data" ends that.
+//
 // in   {"id": 1, "do": "birth", "node": {"metrics": [...]}, "devices": {"press": {"metrics": [...]}}}
 // out  {"id": 1, "ok": {...}}  or  {"id": 1, "error": "..."}  or, unasked, {"event": "ncmd", ...}
 //
@@ -49,12 +52,15 @@ function decode({ payload, types }) {
             metric.datatype = (types ?? {})[metric.alias.toString()];
         }
     }
-    const found = codec.decodePayload(Payload.encode(raw).finish());
-    // npm gives protobufjs and sparkplug-payload a copy of "long" each, and so the latter's `instanceof Long` is false.
-    for (const metric of found.metrics ?? []) {
+    return signed(codec.decodePayload(Payload.encode(raw).finish()));
+}
+
+// npm gives protobufjs and sparkplug-payload a copy of "long" each, and so the latter's `instanceof Long` is false.
+function signed(payload) {
+    for (const metric of payload.metrics ?? []) {
         if (metric.type === "Int64" && metric.value?.toSigned) metric.value = metric.value.toSigned();
     }
-    return found;
+    return payload;
 }
 
 function encode({ payload }) {
@@ -74,9 +80,11 @@ function revive(value) {
 const options = JSON.parse(process.argv[2] ?? "{}");
 let client = null;
 let born = null;
+let reports = "data";
+let mute = false;
 
 function birth() {
-    if (!born) return {};
+    if (!born || mute) return {};
     // The library adds bdSeq to the list it is given: a fresh one each time.
     const node = revive(born.node ?? { metrics: [] });
     client.publishNodeBirth({ ...node, timestamp: Date.now(), metrics: [...node.metrics] });
@@ -84,6 +92,24 @@ function birth() {
         client.publishDeviceBirth(device, { timestamp: Date.now(), ...revive(payload) });
     }
     return {};
+}
+
+// NCMD or DCMD, as tahu's client decodes it: without a type in the message it has no value for us.
+
+function obey(device, payload) {
+    const home = device === null ? born?.node : born?.devices?.[device];
+    for (const metric of payload.metrics ?? []) {
+        const known = home?.metrics.find((each) =>
+            metric.name ? each.name === metric.name : each.alias != null && String(each.alias) === String(metric.alias),
+        );
+        if (!known || metric.value == null) continue;
+        known.value = metric.value.toNumber ? metric.value.toNumber() : metric.value;
+        mute = reports === "never";
+        if (reports !== "data") continue;
+        const report = { timestamp: Date.now(), metrics: [{ ...known, timestamp: Date.now() }] };
+        if (device === null) client.publishNodeData(report);
+        else client.publishDeviceData(device, report);
+    }
 }
 
 const commands = {
@@ -95,6 +121,12 @@ const commands = {
     },
     ndata: ({ payload }) => client.publishNodeData({ timestamp: Date.now(), ...revive(payload) }) ?? {},
     ddata: ({ device, payload }) => client.publishDeviceData(device, { timestamp: Date.now(), ...revive(payload) }) ?? {},
+    ping: () => ({}),
+    report: ({ how }) => {
+        reports = how;
+        mute = false;
+        return {};
+    },
     ddeath: ({ device }) => client.publishDeviceDeath(device, { timestamp: Date.now(), metrics: [] }) ?? {},
     stop: () => client?.stop() ?? {},
 };
@@ -105,8 +137,13 @@ if (options.serverUrl) {
     client.on("connect", () => say({ event: "connect" }));
     client.on("birth", birth);
     client.on("ncmd", (payload) => {
-        say({ event: "ncmd", payload });
+        say({ event: "ncmd", payload: signed(payload) });
         if (payload.metrics?.some((metric) => metric.name === "Node Control/Rebirth" && metric.value === true)) birth();
+        else obey(null, payload);
+    });
+    client.on("dcmd", (device, payload) => {
+        say({ event: "dcmd", device, payload: signed(payload) });
+        obey(device, payload);
     });
     client.on("error", (error) => say({ event: "error", error: String(error) }));
 }
