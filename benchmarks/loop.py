@@ -5,8 +5,9 @@
 Boards of DeepPCB where PLANTGATE_DATA has them (those no training has seen), else drawn ones. Each goes through the
 gateway's own parts: detector, rule in CEL, guards with an interlock on the robot's live state, durable intent in the
 audit log on disk, one command to a UR robot (our twin, in a process of its own; no real robot was used), read back,
-durable outcome. Budgets differ in nothing but what is refused as late. Beside it the detector alone, and the gateway
-without detector and robot's confirmation (a machine in memory), in the same run.
+durable outcome; the picture goes into the vault beside that, as the plant file wants it. Budgets differ in nothing but
+what is refused as late. Beside it the detector alone, and the gateway without detector and robot's confirmation (a
+machine in memory), in the same run.
 """
 
 import argparse
@@ -30,7 +31,9 @@ from benchmarks.meter import machine, percentile
 from benchmarks.table import Row, save, show
 from plantgate.audit.log import AuditLog
 from plantgate.audit.note import Signer
+from plantgate.audit.vault import Vault
 from plantgate.control.acting import Acting
+from plantgate.control.evidence import Evidence
 from plantgate.control.hand import Hand
 from plantgate.control.loop import Loop
 from plantgate.control.past import Past
@@ -157,6 +160,9 @@ async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> Async
         audit = await AuditLog.open(folder / f"audit-{budget_ms:g}-{connector is None}", signer.verifier.name, [signer])
         await stack.enter_async_context(audit)
         hand = Hand("robot", Memory().session if connector is None else connector.actuator)
+        vault = Vault.open(folder / f"vault-{budget_ms:g}-{connector is None}", folder / "wrapping" / f"{budget_ms:g}")
+        stack.callback(vault.close)
+        evidence = Evidence(vault, 0, 10 * 2**30, SystemClock(), log)
         acting = await Acting.begin(
             settings,
             audit,
@@ -167,6 +173,7 @@ async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> Async
             disk=OsDisk(),
             clock=SystemClock(),
             news=log,
+            evidence=evidence,
         )
         if EVERYTHING in acting.gate.switches.thrown():
             acting.gate.switches.release(EVERYTHING)
@@ -174,6 +181,7 @@ async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> Async
         group.create_task(_kept(hand, stop))
         group.create_task(_public(audit, stop))
         group.create_task(_state(acting, connector, stop))
+        group.create_task(evidence.keep(stop))
         await hand.there()
         async with asyncio.timeout(10):
             while acting.gate.latest.get(SAFETY) is None:  # noqa: ASYNC110  it is looked at, not told

@@ -62,3 +62,12 @@ def test_the_line_runs_from_boards_to_robot_and_leaves_a_record_that_says_why(tm
     assert moved, said
     assert all(entry["why"]["rule"] == "PCB-7" and entry["model"]["model"] == "pcb-line/boards" for entry in moved)
     assert typed("audit", "verify", "audit/public", "--policy", "audit.key.pub").returncode == 0
+    vault = ("--vault", "vault", "--wrapping", "wrapping")
+    exported = typed("audit", "export", "audit/public", "seen", "--policy", "audit.key.pub", "--kind", "write", *vault)
+    assert exported.returncode == 0, exported.stderr
+    pictures = [path.read_bytes() for path in (kept / "seen" / "payloads").glob("*.content")]
+    assert len(pictures) == len(moved), "the board behind each move"
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    command = [sys.executable, "-I", "seen/verify.py", "--policy", "audit.key.pub"]
+    checked = subprocess.run(command, cwd=kept, capture_output=True, text=True, check=False)
+    assert f"and {len(moved)} payloads are in the log" in checked.stdout, checked.stdout

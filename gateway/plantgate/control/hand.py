@@ -54,9 +54,10 @@ class Hand:
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the machine has now. Raises `Unavailable`, `Rejected`; a bug of the actuator is `Unavailable` too."""
         actuator = self._session()
+        patience = Deadline(min(deadline.at, asyncio.get_running_loop().time() + _READ_SECONDS_MAX))
         try:
-            async with asyncio.timeout_at(min(deadline.at, asyncio.get_running_loop().time() + _READ_SECONDS_MAX)):
-                return await actuator.read(tag, deadline)
+            async with patience.timeout():
+                return await actuator.read(tag, patience)
         except TimeoutError:
             if not deadline.passed():  # where it is only our own hurry, the session is as good as before
                 self._broken.set()

@@ -44,13 +44,13 @@ def main() -> int:
     for least in SWEEP:
         rates = score.precision(least), score.recall(least), score.f_score(least)
         print(
-            f"| {least:g}{' (as shipped)' if least == CONFIDENCE_MIN else ''} |", *(f" {rate:.4f} |" for rate in rates)
+            f"| {least:g}{' (as shipped)' if least == CONFIDENCE_MIN else ''} |", *(f"{rate:.4f} |" for rate in rates)
         )
     print("\n| class | defects | precision | recall | F-score | average precision |\n|---|---|---|---|---|---|")
     for kind in CLASSES:
         shares = [rate(CONFIDENCE_MIN, kind) for rate in (score.precision, score.recall, score.f_score)]
         shares.append(score.average_precision(kind))
-        print(f"| {kind} | {score.true[kind]} |", *(f" {share:.3f} |" for share in shares))
+        print(f"| {kind} | {score.true[kind]} |", *(f"{share:.3f} |" for share in shares))
     present = [kind for kind in CLASSES if score.true[kind]]
     print(f"\nmean average precision {sum(map(score.average_precision, present)) / max(1, len(present)):.4f}")
     for reason, count in lacking.most_common():

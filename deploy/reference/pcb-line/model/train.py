@@ -2,9 +2,11 @@
 # requires-python = ">=3.11"
 # dependencies = ["torch>=2.4", "numpy>=2", "onnx>=1.16", "onnxscript", "pillow>=10"]
 # ///
-"""Trains the defect network on pairs of DeepPCB and writes detector.onnx; none of its packages is needed to run it.
+"""Trains the defect network on pairs of DeepPCB and writes network.onnx, of which quantize.py makes detector.onnx.
 
-Usage: python train.py --data DEEPPCB_FOLDER [--out detector.onnx] [--hold-out GROUP ...] [--steps N] [--seed N]
+None of its packages is needed to run it.
+
+Usage: python train.py --data DEEPPCB_FOLDER [--out network.onnx] [--hold-out GROUP ...] [--steps N] [--seed N]
 """
 
 import argparse
@@ -263,7 +265,7 @@ def main() -> None:
     """Train on every group that is not held out, and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with images/ of DeepPCB pairs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "detector.onnx")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "network.onnx")
     parser.add_argument("--hold-out", nargs="*", default=list(HELD_OUT), help="groups that are not looked at")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=5)
