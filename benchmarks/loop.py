@@ -5,9 +5,9 @@
 Boards of DeepPCB where PLANTGATE_DATA has them (those no training has seen), else drawn ones. Each goes through the
 gateway's own parts: detector, rule in CEL, guards with an interlock on the robot's live state, durable intent in the
 audit log on disk, one command to a UR robot (our twin, in a process of its own; no real robot was used), read back,
-durable outcome; the picture goes into the vault beside that, as the plant file wants it. Budgets differ in nothing but
-what is refused as late. Beside it the detector alone, and the gateway without detector and robot's confirmation (a
-machine in memory), in the same run.
+durable outcome; the picture goes into the vault beside that, as the plant file wants it, or does not. Budgets differ in
+nothing but what is refused as late. Beside it the detector alone, and the gateway without detector and robot's
+confirmation (a machine in memory), in the same run.
 """
 
 import argparse
@@ -81,12 +81,16 @@ def reference() -> dict[str, Any]:
     return plant
 
 
-def control(budget_ms: float) -> ControlSettings:
+def control(budget_ms: float, *, pictures: bool) -> ControlSettings:
     """What it says about acting, with this budget and without a limit to how often boards may come."""
     written = reference()["control"]
     written["loops"]["rework"]["deadline_ms"] = budget_ms
+    written["loops"]["rework"]["keep_pictures"] = pictures
     written["writes"][OFFSET]["writes_max_per_minute"] = 1_000_000
     return ControlSettings.model_validate_json(json.dumps({**written, "people": {}}))
+
+
+_KEPT = {False: "", True: ", picture kept"}
 
 
 @dataclass
@@ -150,17 +154,19 @@ class Run:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, budget_ms: float, connector: Ur | None) -> AsyncIterator[tuple[Loop, Acting]]:
+async def gateway(
+    folder: Path, budget_ms: float, connector: Ur | None, *, pictures: bool = True
+) -> AsyncIterator[tuple[Loop, Acting]]:
     """The acting half of a gateway, armed; with a robot, or a machine in memory."""
     log = structlog.get_logger()
     stop = Stop()
     signer = Signer("gateway.example/bench", bytes(range(32)))
-    settings = control(budget_ms)
+    settings, which = control(budget_ms, pictures=pictures), f"{budget_ms:g}-{connector is None}-{pictures}"
     async with AsyncExitStack() as stack:
-        audit = await AuditLog.open(folder / f"audit-{budget_ms:g}-{connector is None}", signer.verifier.name, [signer])
+        audit = await AuditLog.open(folder / f"audit-{which}", signer.verifier.name, [signer])
         await stack.enter_async_context(audit)
         hand = Hand("robot", Memory().session if connector is None else connector.actuator)
-        vault = Vault.open(folder / f"vault-{budget_ms:g}-{connector is None}", folder / "wrapping" / f"{budget_ms:g}")
+        vault = Vault.open(folder / f"vault-{which}", folder / f"wrapping-{which}")
         stack.callback(vault.close)
         evidence = Evidence(vault, 0, 10 * 2**30, SystemClock(), log)
         acting = await Acting.begin(
@@ -262,15 +268,16 @@ async def measure(count: int, pause: float, folder: Path) -> list[Row]:
     with OneThread("boards") as thread:
         model = BoardModel(detector, thread, BoardsSettings(templates=folder), templates.__getitem__)
         rows.append(await _alone(model, frames, name))
-        async with gateway(folder, BUDGETS[0], None) as (loop, _):
-            run = await looked(loop, Known(), frames, 0.0)
-            rows.append(run.row("gateway alone: rule, guards, intent, write, read back, outcome", count))
-        for budget in BUDGETS:
+        for pictures in (False, True):
+            async with gateway(folder, BUDGETS[0], None, pictures=pictures) as (loop, _):
+                run = await looked(loop, Known(), frames, 0.0)
+                rows.append(run.row(f"gateway alone: rule, guards, intent, write, outcome{_KEPT[pictures]}", count))
+        for budget, pictures in ((BUDGETS[0], False), (BUDGETS[1], False), *((budget, True) for budget in BUDGETS)):
             async with _twin(folder) as ports:
                 ur = Ur(UrSettings.model_validate_json(json.dumps({**robot, **ports})), _lent(folder))
-                async with gateway(folder, budget, ur) as (loop, _):
+                async with gateway(folder, budget, ur, pictures=pictures) as (loop, _):
                     run = await looked(loop, model, frames, pause)
-                    rows.append(run.row(f"{name}, to the robot's outcome, budget {budget:g} ms", count))
+                    rows.append(run.row(f"{name}, to the robot's outcome, {budget:g} ms{_KEPT[pictures]}", count))
     return rows
 
 

@@ -1,10 +1,13 @@
 """Asks witnesses to sign what was published. The plant never waits for one: whoever is away is asked again later."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from hashlib import sha256
+from typing import Final, TypeAlias
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.note import BadNote, Note, Verifier, check_note
@@ -14,6 +17,7 @@ from plantgate.sdk.errors import GatewayError, Unavailable
 
 _ANSWER_BYTES_MAX: Final = 16 * 1024
 _SIZE_MAX: Final = 2**63
+Asking: TypeAlias = AbstractAsyncContextManager[ClientResponse]
 
 
 class WitnessDisagrees(GatewayError):
@@ -60,13 +64,22 @@ class Cosigner:
             raise Unavailable(f"{self.url}: the witness answered {status}: {answer.strip()[:200]}")
         raise Unavailable(f"{self.url}: the witness changes its mind about what it saw")
 
+    async def last(self, origin: str) -> Note | None:
+        """The checkpoint of this log that it signed last; None where it knows of none. Raises `Unavailable`, `BadNote`.
+
+        Whether that is true is not asked here: the log's own signature on it says so.
+        """
+        where = f"{self.url}/{sha256(origin.encode()).hexdigest()}/checkpoint"
+        status, answer = await self._told(lambda session: session.get(where, allow_redirects=False))
+        return Note.parse(answer.encode()) if status == 200 else None
+
     async def _ask(self, request: Request) -> tuple[int, str]:
-        timeout = ClientTimeout(total=self.seconds)
+        where = f"{self.url}/add-checkpoint"
+        return await self._told(lambda session: session.post(where, data=bytes(request), allow_redirects=False))
+
+    async def _told(self, ask: Callable[[ClientSession], Asking]) -> tuple[int, str]:
         try:
-            async with (
-                ClientSession(timeout=timeout) as session,
-                session.post(f"{self.url}/add-checkpoint", data=bytes(request), allow_redirects=False) as answer,
-            ):
+            async with ClientSession(timeout=ClientTimeout(total=self.seconds)) as session, ask(session) as answer:
                 content = b""  # one read gives what has come, which may be a part
                 while len(content) < _ANSWER_BYTES_MAX and (more := await answer.content.read(_ANSWER_BYTES_MAX)):
                     content += more

@@ -5,6 +5,7 @@ Nothing here waits for a witness: one that is away is asked again, with whatever
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Protocol
@@ -30,6 +31,8 @@ PUBLISH_ENTRIES: Final = WIDTH
 HEARTBEAT_SECONDS: Final = 60.0
 FULL_SECONDS: Final = 5.0
 """Until a log that took nothing is asked again."""
+_LOOK_SECONDS: Final = 2.0
+"""For witnesses that are there to say what they have seen, before anything is signed."""
 _GOODBYE_SECONDS: Final = 2.0
 """For witnesses that are there to sign what is published last."""
 _AGAIN: Final = Backoff(first_seconds=1.0, most_seconds=60.0)
@@ -47,6 +50,10 @@ class Cosigns(Protocol):
         """The note with its signature. Raises `Unavailable`, `WitnessDisagrees`, `BadNote`."""
         ...
 
+    async def last(self, origin: str) -> Note | None:
+        """What it signed last of this log. Raises `Unavailable`, `BadNote`."""
+        ...
+
 
 async def keep_public(
     audit: AuditLog, witnesses: Sequence[Cosigns], *, stop: Stop, clock: Clock, log: Log, gateway: str
@@ -56,11 +63,16 @@ async def keep_public(
     A heartbeat at the start and every minute, by `gateway`, names the checkpoint before it: so silence is told from
     entries taken away. Before it, what stands in the reserve is taken into the log. A log that takes nothing since the
     disk is full is told once, and once when it takes entries again; what it has is published meanwhile.
+    Before anything is signed, witnesses are asked what they have of this log, for a few seconds at most: what it has
+    signed itself and does not know proves that it is an older copy.
     Raises `Inconsistent` and `JournalFailed`, after which the log must be opened again; `Unavailable` where nothing can
     be published for now.
     """
     public = _Public()
     try:
+        async with asyncio.TaskGroup() as group:  # before anything is signed: this may be an older copy
+            for witness in witnesses:
+                group.create_task(_within(_LOOK_SECONDS, _heed(audit, witness)))
         async with asyncio.TaskGroup() as group:
             asking = [group.create_task(_ask(witness, audit, public, stop, log)) for witness in witnesses]
             await _publish(audit, public, stop, _Heart(audit, clock, log, gateway))
@@ -70,6 +82,13 @@ async def keep_public(
                     task.cancel()
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from None  # each is told apart by whoever opens the next session
+
+
+async def _heed(audit: AuditLog, witness: Cosigns) -> None:
+    """Raises `Inconsistent` where the witness has what we have signed and do not know; away, it holds up nothing."""
+    with suppress(Unavailable, BadNote):
+        if (note := await witness.last(audit.origin)) is not None:
+            await audit.heed(note)
 
 
 async def _publish(audit: AuditLog, public: "_Public", stop: Stop, heart: "_Heart") -> None:
@@ -144,6 +163,8 @@ async def _ask(witness: Cosigns, audit: AuditLog, public: "_Public", stop: Stop,
             elif not failed:
                 log.error("witness did not sign, a person must look", witness=witness.name, reason=str(error))
             failed += 1
+            if isinstance(error, WitnessDisagrees):
+                await _heed(audit, witness)
             if await stop.sleep(_AGAIN.delay(failed - 1)):
                 return
             continue

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.entry import Entry, decode, encode
 from plantgate.audit.note import Note, Signer
-from plantgate.audit.publish import Publisher
+from plantgate.audit.publish import Inconsistent, Publisher
 from plantgate.audit.recover import KeyMissing as KeyMissing
 from plantgate.audit.recover import Keys, read_from, recover
 from plantgate.audit.recover import LogDamaged as LogDamaged
@@ -74,6 +74,7 @@ class AuditLog:
         self._backfilling = asyncio.Lock()
         self._grown = asyncio.Event()
         self._closed = False
+        self._contradicted = ""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-publish")
         self._walk = entries.walk()
         self.recovered: tuple[str, ...] = (*entries.recovered, *signed.recovered, *reserve.recovered)
@@ -139,12 +140,17 @@ class AuditLog:
         return self._frontier.size
 
     @property
+    def origin(self) -> str:
+        """Its name."""
+        return self._publisher.origin
+
+    @property
     def published(self) -> Checkpoint | None:
         """What was signed last."""
         return self._publisher.last
 
     async def append(self, entry: Entry) -> int:
-        """Durable on return; the entry's index. Raises `Rejected`, `DiskFull`, `JournalFailed`."""
+        """Durable on return; the entry's index. Raises `Rejected`, `DiskFull`, `JournalFailed`, `Inconsistent`."""
         return await self.append_bytes(encode(entry))
 
     async def append_bytes(self, content: bytes) -> int:
@@ -154,6 +160,8 @@ class AuditLog:
         """
         if len(content) > ENTRY_BYTES_MAX:
             raise Rejected(f"an entry of {len(content)} bytes; {ENTRY_BYTES_MAX} are the most")
+        if self._contradicted:
+            raise Inconsistent(self._contradicted)
         waiting = _Waiting(content, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._appending is None or self._appending.done():
@@ -168,7 +176,7 @@ class AuditLog:
         """
         content = encode(entry)
         if not self.waiting:  # or it would stand before them: an outcome before its intent
-            with suppress(DiskFull, JournalFailed):
+            with suppress(DiskFull, JournalFailed, Inconsistent):
                 return await self.append_bytes(content)
         late = encode(replace(entry, late=True))
         await self._blocking(partial(self._reserve.keep, late))
@@ -214,6 +222,19 @@ class AuditLog:
                 await self._signed.append(bytes(note))
                 await self._blocking(partial(self._publisher.release, note))
             return note
+
+    async def heed(self, note: Note) -> None:
+        """What a witness has of this log. Raises `Inconsistent` where that proves that this is not the only one.
+
+        We have signed it, and it is not our past: this is an older copy, or there is a second log. From then on nothing
+        is signed, and nothing is taken in but into the reserve, until a person has looked.
+        """
+        async with self._publishing:
+            try:
+                await self._blocking(partial(self._publisher.heed, note))
+            except Inconsistent as error:
+                self._contradicted = str(error)
+                raise
 
     async def witnessed(self, note: Note) -> bool:
         """Add signatures to the public checkpoint; False where a newer one has taken its place meanwhile."""

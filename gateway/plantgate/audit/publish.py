@@ -29,11 +29,13 @@ class Publisher:
 
     def __init__(self, folder: Path, origin: str, signers: Sequence[Signer], disk: Disk) -> None:
         self._folder = folder
-        self._origin = origin
+        self.origin = origin
         self._signers = signers
         self._disk = disk
         self.last: Checkpoint | None = None
         """What was signed last."""
+        self._contradicted = ""
+        """Why this is not the only history that we have signed."""
 
     def resume(self, signed: Note | None) -> None:
         """Go on from what was signed last, which is made public if a crash came between.
@@ -59,12 +61,37 @@ class Publisher:
         if not self._is_public(signed):
             self._replace("checkpoint", bytes(signed))
 
+    def heed(self, note: Note) -> None:
+        """What somebody else has of this log. Raises `Inconsistent` where we have signed that, and it is not our past.
+
+        From then on nothing is signed. What we have not signed proves nothing. Blocking.
+        """
+        checkpoint, last = Checkpoint.parse(note.text), self.last
+        ours = check_note(note, [signer.verifier for signer in self._signers])
+        if not ours or checkpoint.origin != self.origin:
+            return
+        if last is None or checkpoint.size > last.size:
+            known = 0 if last is None else last.size
+            self._contradicted = (
+                f"this log has signed {checkpoint.size} entries elsewhere, and knows of {known}: it is an older copy"
+            )
+        else:
+            with suppress(Unreadable):  # of what is archived the root cannot be told here
+                if root_of(checkpoint.size, Tiles(self.read, last.size).node) != checkpoint.root:
+                    self._contradicted = f"this log has signed another history of {checkpoint.size} entries elsewhere"
+        self._must_be_the_only_one()
+
+    def _must_be_the_only_one(self) -> None:
+        if self._contradicted:
+            raise Inconsistent(f"{self._contradicted}; nothing is signed until a person has looked")
+
     def prepare(self, size: int, root: bytes, stored: Callable[[int], Iterable[bytes]]) -> Note | None:
         """Put bundles and tiles of the log up to `size` in place and sign; None where there is nothing new.
 
         `stored` reads entries back from the disk, from an index on; `root` is what was hashed when they came.
         The note is to be kept for good, and then to be given to `release`. Raises `Inconsistent`, `OSError`.
         """
+        self._must_be_the_only_one()
         try:
             return self._prepared(size, root, stored)
         except Unreadable as error:
@@ -87,7 +114,7 @@ class Publisher:
             self._write(tile_path(level, number, len(content) // HASH_SIZE), content)
         if rows.root() != root:
             raise Inconsistent("the entries on the disk are not those that were acknowledged: their hash is another")
-        checkpoint = Checkpoint(self._origin, size, root)
+        checkpoint = Checkpoint(self.origin, size, root)
         self._check_past(checkpoint)
         text = str(checkpoint)
         return Note(text, tuple(signer.sign(text) for signer in self._signers))
@@ -123,7 +150,7 @@ class Publisher:
             ours = check_note(note, [signer.verifier for signer in self._signers])
         except (OSError, BadNote):
             return 0
-        return checkpoint.size if ours and checkpoint.origin == self._origin else 0
+        return checkpoint.size if ours and checkpoint.origin == self.origin else 0
 
     def _is_public(self, signed: Note) -> bool:
         """Possibly with more signatures."""

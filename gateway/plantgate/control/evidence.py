@@ -8,7 +8,6 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from plantgate.audit.entry import Payload
 from plantgate.audit.vault import Promised, Vault, promised
 from plantgate.control.png import png
 from plantgate.flow.stop import Stop
@@ -30,8 +29,8 @@ class Evidence:
         self._waiting: asyncio.Queue[Promised] = asyncio.Queue(_WAITING_MAX)
         self._refusing = ""
 
-    async def promise(self, frame: Frame) -> tuple[Payload, ...]:
-        """What an entry says of a picture that will be kept; nothing where it will not, which is told once."""
+    async def promise(self, frame: Frame) -> Promised | None:
+        """What an entry may say of a picture; None where it will not be kept, which is told once. `redeem` it."""
         why = self._why_not(frame.pixels.nbytes)
         if why != self._refusing:
             self._refusing = why
@@ -40,14 +39,13 @@ class Evidence:
             else:
                 self._log.info("pictures behind decisions are kept again")
         if why:
-            return ()
+            return None
         # On a thread: of a large picture the digest takes its time. Not packed: that would take ten times as long.
-        promise = await asyncio.to_thread(lambda: promised("picture", png(frame.pixels, level=0)))
-        try:
-            self._waiting.put_nowait(promise)
-        except asyncio.QueueFull:  # another loop's took the last place meanwhile
-            return ()
-        return (promise.payload,)
+        return await asyncio.to_thread(lambda: promised("picture", png(frame.pixels, level=0)))
+
+    async def redeem(self, promise: Promised) -> None:
+        """Have it kept: after the decision, so that the disk has written the intent before it gets the picture."""
+        await self._waiting.put(promise)
 
     async def keep(self, stop: Stop) -> None:
         """Until asked to stop, and then until what was promised is on the disk."""

@@ -6,7 +6,8 @@ use to anybody.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -111,10 +112,10 @@ class Loop:
             self._log.warning("a picture cannot be judged", loop=self.name, frame=frame.name, reason=str(error))
             return ()
         chosen = [(decision, fact) for decision in self._decisions for fact in self._that_holds(decision, prediction)]
-        payloads = await self._evidence(frame) if chosen else ()
-        answers = [
-            await self._act(decision, fact, frame, prediction, model, deadline, payloads) for decision, fact in chosen
-        ]
+        answers: list[Answer] = []
+        async with self._evidence(frame, wanted=bool(chosen)) as payloads:
+            for decision, fact in chosen:
+                answers.append(await self._act(decision, fact, frame, prediction, model, deadline, payloads))
         if answers:
             self._count(answers, asyncio.get_running_loop().time() - frame.at)
         self._keep(frame, prediction.facts, tuple(answers), chosen=tuple(fact for _, fact in chosen))
@@ -130,9 +131,18 @@ class Loop:
                 yield fact
                 return
 
-    async def _evidence(self, frame: Frame) -> tuple[Payload, ...]:
-        kept = self._acting.evidence if self._settings.keep_pictures else None
-        return () if kept is None else await kept.promise(frame)
+    @asynccontextmanager
+    async def _evidence(self, frame: Frame, *, wanted: bool) -> AsyncIterator[tuple[Payload, ...]]:
+        """What entries say of the picture; it is kept when they have been written."""
+        kept = self._acting.evidence if self._settings.keep_pictures and wanted else None
+        promise = None if kept is None else await kept.promise(frame)
+        if kept is None or promise is None:
+            yield ()
+            return
+        try:
+            yield (promise.payload,)
+        finally:
+            await kept.redeem(promise)
 
     async def _act(
         self,

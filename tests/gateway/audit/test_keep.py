@@ -65,6 +65,12 @@ class FarWitness:
         self.signed.append(size)
         return note.signed(signature)
 
+    async def last(self, origin: str) -> Note | None:
+        await asyncio.sleep(self.seconds)
+        if self.away:
+            raise Unavailable("no answer from w1")
+        return self._witness.last(origin)
+
 
 Story = Callable[[AuditLog], Coroutine[Any, Any, None]]
 
