@@ -239,9 +239,10 @@ def test_nobody_at_that_address_is_a_sentence(here: Path, capsys: pytest.Capture
 
 
 def test_plan_compares_with_the_running_gateway(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "plant.yaml").write_text(PLANT.replace("folder: out", "folder: /srv/out"))
     running = document(load(here / "plant.yaml"))
     more = "  again: { from: readings, to: archive, outbox: { bytes_max: 1GiB } }\n"
-    (here / "plant.yaml").write_text(PLANT.replace("folder: out", "folder: elsewhere") + more)
+    (here / "plant.yaml").write_text(PLANT.replace("folder: out", "folder: /srv/elsewhere") + more)
     with answering({"/plan": json.dumps(running).encode()}) as url:
         assert main(["plan", "--no-survey", "--url", url]) == 0
         said = capsys.readouterr().out.splitlines()
@@ -250,7 +251,7 @@ def test_plan_compares_with_the_running_gateway(here: Path, capsys: pytest.Captu
         f"plant.yaml against the gateway at {url}:",
         "  flow again: new, would start",
         "  flow copy: would restart, connection archive has changed",
-        f'    connections.archive.write.folder: "{here}/out" → "{here}/elsewhere"',
+        '    connections.archive.write.folder: "/srv/out" → "/srv/elsewhere"',
     ]
     told = json.loads(capsys.readouterr().out)["changes"]
     assert (told["added"], list(told["restart"])) == (["again"], ["copy"])

@@ -74,10 +74,12 @@ class Roughness:
     """Commands to each machine."""
     fair_seconds: float = 4.0
     """Longest while without trouble at a machine or its cable."""
+    writes_least: int = 0
+    """The trouble goes on after the last kill until this many writes have come to each machine, and some met it."""
 
 
 ROUGHEST: Final = Roughness(kills=100, lives_seconds=(0.5, 6.0))
-ROUGH: Final = Roughness(kills=5, lives_seconds=(2.0, 6.0))
+ROUGH: Final = Roughness(kills=5, lives_seconds=(2.0, 6.0), writes_least=20)
 
 
 async def act(
@@ -124,6 +126,7 @@ async def act(
                         _hurt(gateway, machine, random.Random(f"{seed} cell of {machine.name}"), over, met)
                     )
             met["SIGKILL"] = await _kill(rough, gateway, socket, machines, random.Random(f"{seed} kills"))
+            await _enough(rough, gateway, machines, met)
             over.set()
         tell(f"calm; what met a write: {', '.join(f'{name} {times}' for name, times in met.items())}")
         await _settled(socket, gateway)
@@ -182,6 +185,13 @@ async def _settled(socket: Path, gateway: Gateway) -> None:
     async with gateway.patience("all that is held to be known", 120):
         while (status := await _status(socket)) is None or status["held"]:  # noqa: ASYNC110  nor does this
             await asyncio.sleep(0.2)
+
+
+async def _enough(rough: Roughness, gateway: Gateway, machines: Sequence[Machine], met: Counter[str]) -> None:
+    """However slow this computer is."""
+    async with gateway.patience("enough writes to come to the machines", 120):
+        while not met.total() or any(len(each.heard.arrivals) < rough.writes_least for each in machines):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 async def _hurt(
