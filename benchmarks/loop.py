@@ -6,8 +6,8 @@ Boards of DeepPCB where PLANTGATE_DATA has them (those no training has seen), el
 gateway's own parts: detector, rule in CEL, guards with an interlock on the robot's live state, durable intent in the
 audit log on disk, one command to a UR robot (our twin, in a process of its own; no real robot was used), read back,
 durable outcome; the picture goes into the vault beside that, as the plant file wants it, or does not. Budgets differ in
-nothing but what is refused as late. Beside it the detector alone, and the gateway without detector and robot's
-confirmation (a machine in memory), in the same run.
+nothing but what is refused as late. Beside it, in the same run: one board again and again (how even this computer is),
+the detector alone, and the gateway without detector and robot's confirmation (a machine in memory).
 """
 
 import argparse
@@ -267,6 +267,7 @@ async def measure(count: int, pause: float, folder: Path) -> list[Row]:
     detector = Detector()
     with OneThread("boards") as thread:
         model = BoardModel(detector, thread, BoardsSettings(templates=folder), templates.__getitem__)
+        rows.append(await _alone(model, [frames[0]] * len(frames), "one of these boards again and again"))
         rows.append(await _alone(model, frames, name))
         for pictures in (False, True):
             async with gateway(folder, BUDGETS[0], None, pictures=pictures) as (loop, _):
