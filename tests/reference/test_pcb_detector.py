@@ -36,7 +36,7 @@ def f_score(detect: Detect, boards: Iterable[Pair]) -> float:
 
 def test_boards_that_no_training_saw_are_judged_as_well_as_promised(detector: Detector, held_out: list[Pair]) -> None:
     assert len(held_out) == 50
-    assert f_score(detector.detect, held_out) >= 0.93
+    assert f_score(detector.detect, held_out) >= 0.96
 
 
 def test_without_the_template_or_with_other_names_the_promise_is_broken(
@@ -168,7 +168,7 @@ def test_a_share_that_is_not_a_number_is_no_defect() -> None:
     seen = Seen(np.zeros((2, 2, 96, 96), np.uint8), np.array([[100, 100], [300, 300]]), 640, 640)
     shares = np.zeros((2, 7), np.float32)
     shares[0] = np.nan
-    shares[1, 4] = 0.9
+    shares[1, 4] = 0.95
     boxes = np.array([[-10, -10, 10, 10]] * 2, np.float32)
     (found,) = decide(seen, shares, boxes, 0.5)
     assert (found.kind, found.box) == ("copper", (290.0, 290.0, 310.0, 310.0))
@@ -177,12 +177,12 @@ def test_a_share_that_is_not_a_number_is_no_defect() -> None:
 def test_pieces_of_a_long_defect_are_one_and_two_views_of_one_defect_are_one() -> None:
     seen = Seen(np.zeros((3, 2, 96, 96), np.uint8), np.array([[100, 100], [140, 100], [102, 101]]), 640, 640)
     shares = np.zeros((3, 7), np.float32)
-    shares[:, 0] = 0.9, 0.8, 0.7
+    shares[:, 0] = 0.98, 0.96, 0.94
     boxes = np.array([[-25, -15, 25, 15]] * 3, np.float32)
     (found,) = decide(seen, shares, boxes, 0.5)
     assert (found.kind, found.box) == ("open", (75.0, 85.0, 165.0, 115.0))
     shares[1] = 0
-    shares[1, 1] = 0.8
+    shares[1, 1] = 0.96
     assert [one.kind for one in decide(seen, shares, boxes, 0.5)] == ["open", "short"]
 
 

@@ -13,6 +13,7 @@ from pcb_line.align import REACH, laid_over
 from pcb_line.crops import crops
 from pcb_line.differences import places
 from pcb_line.pair import CLASSES
+from pcb_line.pieces import settled
 from pcb_line.pixels import Copper, packed, unpacked
 
 Grey: TypeAlias = npt.NDArray[np.uint8]
@@ -37,7 +38,7 @@ class Defect:
     kind: str
     """One of `CLASSES`."""
     confidence: float
-    """0 to 1: the network's share for this class."""
+    """0 to 1: the network's share for this class; where it was unsure, for all that lack copper, or have too much."""
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 in the board's pixels: x1 <= x < x2."""
 
@@ -110,6 +111,7 @@ def decide(
     seen: Seen, shares: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], confidence_min: float
 ) -> list[Defect]:
     """Name the sure ones, keep one of those that are the same defect, and join what are pieces of a long one."""
+    shares = settled(seen.crops, shares, boxes)
     kinds = shares[:, :-1].argmax(axis=1).tolist()
     sure = shares[:, :-1].max(axis=1).tolist()
     placed = np.concatenate([seen.places, seen.places], axis=1) + boxes
