@@ -12,6 +12,7 @@ the detector alone, and the gateway without detector and robot's confirmation (a
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import re
@@ -192,6 +193,7 @@ async def gateway(
         async with asyncio.timeout(10):
             while acting.gate.latest.get(SAFETY) is None:  # noqa: ASYNC110  it is looked at, not told
                 await asyncio.sleep(0.05)
+        gc.freeze()  # as `plantgate run` does
         try:
             yield Loop("rework", settings.loops["rework"], acting, log), acting
         finally:

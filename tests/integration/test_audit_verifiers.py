@@ -154,7 +154,8 @@ def test_go_believes_a_log_that_was_handed_over_by_its_new_key(tmp_path: Path) -
     assert [go(place, vkey=key).returncode for key in keys] == [0, 1]
     asyncio.run(life([LOG, new], entry_of(statement, by="u:7", clock=SystemClock())))
     assert [go(place, vkey=key).returncode for key in keys] == [0, 0]
-    asyncio.run(life([new], *(intent(number) for number in range(10))))
+    asyncio.run(life([LOG, new], *(intent(number) for number in range(5))))  # the overlap
+    asyncio.run(life([new], *(intent(number) for number in range(5, 10))))
     assert [go(place, vkey=key).returncode for key in keys] == [1, 0]
 
 

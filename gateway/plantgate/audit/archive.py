@@ -2,8 +2,9 @@
 
 The hashes of a volume stay in the log, one level up: what was proven of its entries stays proven, and a volume that is
 put back, or read beside the log, fits or does not. In this order, each step durable before the next: the copies, read
-back and hashed; an intent in the log that says what goes and by which rule; the files; the outcome. The same call ends
-what a crash cut short.
+back and hashed; hand-overs to another key that are among them, repeated in the log (`plantgate.audit.rotation`); an
+intent in the log that says what goes and by which rule; the files; the outcome. The same call ends what a crash cut
+short.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Final
 
 from plantgate.audit.entry import FORMAT, MINIMUM, Entry, Kind, Phase, Result, Target, Who, Why, decode, new_id
 from plantgate.audit.log import AuditLog
+from plantgate.audit.rotation import HandOver, entry_of, hand_over_in
 from plantgate.audit.rows import top
 from plantgate.audit.tiles import VOLUME, WIDTH, Tiles, Unreadable, bundle_path, tile_path, unpack_bundle, volume_name
 from plantgate.audit.tree import leaf_hash
@@ -75,6 +77,8 @@ async def archive(
         _may_go(audit, standing, begin, end)
         disk = disk or OsDisk()
         await asyncio.to_thread(_copy, audit, order.folder, begin, end, disk)
+        for hand_over in standing.hand_overs_before(end):
+            await audit.append(entry_of(hand_over.statement, by=order.by, clock=clock, at=hand_over.at))
         intent = new_id(clock.now())
         digest = f"sha256:{sha256(order.rule.encode()).hexdigest()}"
         await audit.append(
@@ -113,6 +117,8 @@ class _Standing:
     def __init__(self, below: int) -> None:
         self._below = below
         self._open: dict[str, int] = {}
+        self._hand_overs: dict[HandOver, int] = {}
+        """Each with the last entry that tells of it."""
         self.intent: str | None = None
         """Of archiving that has no outcome yet."""
         self.begun_from = self.minimum = 0
@@ -123,12 +129,18 @@ class _Standing:
         """Intents among what would go that have no outcome."""
         return sorted(self._open.values())
 
+    def hand_overs_before(self, end: int) -> list[HandOver]:
+        """Those of which nothing from there on tells, oldest first."""
+        return sorted((each for each, index in self._hand_overs.items() if index < end), key=lambda each: each.at)
+
     def take(self, index: int, content: bytes) -> None:
         """One entry."""
         try:
-            entry = decode(content)
+            entry, hand_over = decode(content), hand_over_in(index, content)
         except ValueError:
             return
+        if hand_over is not None:
+            self._hand_overs[hand_over] = index
         if entry.phase is Phase.INTENT and index < self._below:
             self._open[entry.id] = index
         elif entry.phase is Phase.OUTCOME and entry.result is not Result.UNKNOWN:

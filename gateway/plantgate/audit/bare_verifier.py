@@ -161,6 +161,7 @@ class Policy:
         self.own: list[tuple[Key, int, int | None]] = []
         self.witnesses: dict[str, Key] = {}
         self.groups: dict[str, tuple[int, list[str]]] = {}
+        grouped: set[str] = set()
         self.quorum: str | None = None
         self.origin = ""
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -188,8 +189,11 @@ class Policy:
                 members = words[3:]
                 needed = {"all": len(members), "any": 1}.get(words[2])
                 self.groups[words[1]] = (int(words[2]) if needed is None else needed, members)
-                if not 1 <= self.groups[words[1]][0] <= len(set(members)):
+                if not 1 <= self.groups[words[1]][0] <= len(members):
                     raise Bad(f"policy: {line!r} asks for a number that its members cannot be")
+                if len(grouped.union(members)) < len(grouped) + len(members):
+                    raise Bad(f"policy: {line!r} has a member that stands twice, or in another group")
+                grouped.update(members)
             elif words[0] == "quorum":
                 self.quorum = None if words[1] == "none" else words[1]
             else:

@@ -1,9 +1,9 @@
-"""Completeness: is every intent followed by its outcome, and is nothing in the log that is no entry?"""
+"""Completeness: is every intent followed by its outcome, by one alone, and is nothing in the log that is no entry?"""
 
 from datetime import datetime
 
 from plantgate.audit.beats import Beats
-from plantgate.audit.entry import MINIMUM, Kind, Phase, Result, decode
+from plantgate.audit.entry import MINIMUM, Entry, Kind, Phase, Result, decode
 from plantgate.audit.report import Report
 
 
@@ -13,7 +13,8 @@ class Ledger:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._open: dict[str, int] = {}
-        self._settled: set[str] = set()
+        self._settled: dict[str, int] = {}
+        """What became of each intent, as a hash: there may be millions."""
         self._index = report.archived
         self._unknown = 0
         self._beats = Beats()
@@ -42,14 +43,22 @@ class Ledger:
                 answer.no(f"entry {index}: the intent {entry.id} stands here a second time")
             self._open[entry.id] = index
         elif entry.phase is Phase.OUTCOME:
-            if entry.refers_to not in self._open and entry.refers_to not in self._settled:
-                if self._report.archived:  # where its intent may be
-                    self._unknown += 1
-                else:
-                    answer.no(f"entry {index}: an outcome without an intent before it")
-            elif entry.result is not Result.UNKNOWN:
-                self._open.pop(entry.refers_to, None)
-                self._settled.add(entry.refers_to)
+            self._end(index, entry)
+
+    def _end(self, index: int, outcome: Entry) -> None:
+        answer, intent, said = self._report.completeness, outcome.refers_to, hash((outcome.result, outcome.after))
+        if (before := self._settled.get(intent)) is not None:
+            if said != before:
+                answer.no(f"entry {index}: another outcome of the intent {intent} than the one before it")
+            return
+        if intent not in self._open:
+            if not self._report.archived:  # where its intent may be
+                answer.no(f"entry {index}: an outcome without an intent before it")
+                return
+            self._unknown += 1
+        if outcome.result is not Result.UNKNOWN:
+            self._open.pop(intent, None)
+            self._settled[intent] = said
 
     def close(self) -> None:
         """There are no more."""

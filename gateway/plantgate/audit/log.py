@@ -1,17 +1,15 @@
 """The audit log of a gateway: entries are durable when `append` returns, and public soon after.
 
-Two journals: the entries, and every checkpoint that was ever signed. What is public can be made again from them.
+Two journals: the entries, and the checkpoints that were signed last. What is public can be made again from them.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,8 +21,9 @@ from plantgate.audit.recover import KeyMissing as KeyMissing
 from plantgate.audit.recover import Keys, read_from, recover
 from plantgate.audit.recover import LogDamaged as LogDamaged
 from plantgate.audit.reserve import Reserve
+from plantgate.audit.tail import Tail
 from plantgate.audit.tiles import ENTRY_BYTES_MAX, WIDTH, Tiles
-from plantgate.audit.tree import Frontier, Node, leaf_hash
+from plantgate.audit.tree import Frontier, Node
 from plantgate.sdk.clock import Clock, SystemClock
 from plantgate.sdk.errors import Rejected
 from plantgate.store.disk import Disk, OsDisk
@@ -33,26 +32,9 @@ from plantgate.store.writer import DiskFull, JournalFailed, JournalLimits
 
 T = TypeVar("T")
 
-_TOGETHER: Final = 1024
-"""Entries that are made durable by one sync, at most."""
+_SIGNED_KEPT: Final = 16
+"""Checkpoints, at least. Only the newest binds us; what was before it goes, a segment at a time."""
 _LIMITS: Final = JournalLimits(segment_bytes=4 * 2**20, record_bytes_max=ENTRY_BYTES_MAX)
-
-
-class _Waiting(NamedTuple):
-    """Bytes to append, and whoever waits to hear of it."""
-
-    content: bytes
-    heard: "asyncio.Future[int]"
-    """The index."""
-
-    def tell(self, outcome: int | Exception) -> None:
-        """Unless nobody waits any more."""
-        if self.heard.done():
-            return
-        if isinstance(outcome, Exception):
-            self.heard.set_exception(outcome)
-        else:
-            self.heard.set_result(outcome)
 
 
 class AuditLog:
@@ -65,14 +47,9 @@ class AuditLog:
         self._signed = signed
         self._publisher = publisher
         self._reserve = reserve
-        self._frontier = frontier
-        """Of what was acknowledged, hashed as it came."""
-        self._waiting: deque[_Waiting] = deque()
-        self._appending: asyncio.Task[None] | None = None
-        """Ends when nothing waits any more."""
+        self._tail = Tail(entries, frontier)
         self._publishing = asyncio.Lock()
         self._backfilling = asyncio.Lock()
-        self._grown = asyncio.Event()
         self._closed = False
         self._contradicted = ""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit-publish")
@@ -98,8 +75,8 @@ class AuditLog:
         what it raises comes from here.
 
         Raises `LogDamaged` where the entries are not those that were signed (an older copy of the disk, a flipped bit,
-        somebody's hand), `Inconsistent` where the public files are not, `KeyMissing` where the log was handed over to
-        a key that is not among the signers; `InUse`, `JournalDamaged`, `OSError`.
+        somebody's hand), `Inconsistent` where the public files are not, `KeyMissing` where a key that signs
+        after a hand-over, or for an overlap still, is not among the signers; `InUse`, `JournalDamaged`, `OSError`.
         """
         disk, clock = disk or OsDisk(), clock or SystemClock()
         entries = await Journal.open(folder / "entries", disk=disk, clock=clock, limits=limits)
@@ -121,7 +98,9 @@ class AuditLog:
             frontier = await asyncio.to_thread(recover, entries, signed, publisher, origin, keys, hear_once)
             for content in late:
                 hear(content)
-            keys.must_be_among(signers)
+            last = publisher.last
+            signed_all = last is not None and last.size == frontier.size
+            keys.must_be_among(signers, frontier.size + signed_all)
             return cls(entries, signed, publisher, frontier, reserve)
         except BaseException:
             await entries.close()
@@ -137,7 +116,7 @@ class AuditLog:
     @property
     def size(self) -> int:
         """How many entries are durable."""
-        return self._frontier.size
+        return self._tail.frontier.size
 
     @property
     def origin(self) -> str:
@@ -162,11 +141,7 @@ class AuditLog:
             raise Rejected(f"an entry of {len(content)} bytes; {ENTRY_BYTES_MAX} are the most")
         if self._contradicted:
             raise Inconsistent(self._contradicted)
-        waiting = _Waiting(content, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._appending is None or self._appending.done():
-            self._appending = asyncio.create_task(self._append_waiting())
-        return await waiting.heard
+        return await self._tail.append(content)
 
     async def append_in_emergency(self, entry: Entry) -> int | None:
         """For what a person does by hand to avert harm, and nothing else: durable on return, also on a full disk.
@@ -206,9 +181,7 @@ class AuditLog:
 
     async def reached(self, size: int) -> None:
         """Wait until so many entries are durable."""
-        while self.size < size:
-            self._grown.clear()
-            await self._grown.wait()
+        await self._tail.reached(size)
 
     async def publish(self) -> Note | None:
         """Publish everything durable; the signed checkpoint, or None where there is nothing new.
@@ -216,11 +189,12 @@ class AuditLog:
         Raises `Inconsistent`: from then on nothing is signed until a person has looked; `OSError`.
         """
         async with self._publishing:
-            size, root = self._frontier.size, self._frontier.root()
+            size, root = self.size, self._tail.frontier.root()
             note = await self._blocking(partial(self._publisher.prepare, size, root, self._stored))
             if note is not None:
                 await self._signed.append(bytes(note))
                 await self._blocking(partial(self._publisher.release, note))
+                await self._signed.trim(self._signed.end.sequence - _SIGNED_KEPT)
             return note
 
     async def heed(self, note: Note) -> None:
@@ -287,8 +261,7 @@ class AuditLog:
 
     async def close(self) -> None:
         """Everything appended is durable; what is not public yet will be after the next start. Harmless if closed."""
-        if self._appending is not None:
-            await asyncio.wait([self._appending])
+        await self._tail.rest()
         async with self._publishing:
             if self._closed:
                 return
@@ -300,25 +273,6 @@ class AuditLog:
                 await self._entries.close()
             finally:
                 await self._signed.close()
-
-    async def _append_waiting(self) -> None:
-        """What waits, together; what comes meanwhile, together after it. Nobody else appends to this journal."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
-            error: Exception | None = None
-            try:
-                await self._entries.append_many([(waiting.content, 1) for waiting in batch])
-            except Exception as raised:  # noqa: BLE001  told to each who waits; a bug must not leave them waiting
-                error = raised
-            stored = self._entries.end.sequence - self._frontier.size  # also where only some of them were
-            for waiting in batch[:stored]:
-                index = self._frontier.size
-                self._frontier.append(leaf_hash(waiting.content))
-                waiting.tell(index)
-            self._grown.set()
-            for waiting in batch[stored:]:
-                assert error is not None, "acknowledged and not stored"
-                waiting.tell(copy(error))
 
     async def _blocking(self, work: Callable[[], T]) -> T:
         """On the one thread that publishes. What it has begun it ends, also where nobody waits for it any more."""

@@ -2,6 +2,7 @@
 
 Source: the policy file of c2sp.org/tlog-policy: ``log <vkey>``, ``witness <name> <vkey>``,
 ``group <name> all|any|<k> <member>…``, and one ``quorum <name|none>``. A line that begins with # is a remark.
+A name is a member of one group at most, so that no witness counts twice on the way to a quorum.
 
 Three words are ours:
 
@@ -156,6 +157,8 @@ class _Draft:
         self._root: Verifier | None = None
         self._witnesses: dict[str, Verifier] = {}
         self._groups: dict[str, Group] = {}
+        self._members: set[str] = set()
+        """Of all groups."""
         self._quorum: str | None = None
         self._has_quorum = False
 
@@ -225,6 +228,9 @@ class _Draft:
             self._known(member)
         if len(set(members)) != len(members):
             raise BadPolicy("a member stands twice in a group")
+        if twice := self._members.intersection(members):
+            raise BadPolicy(f"{min(twice)} is a member of another group: a witness counts in one way only")
+        self._members.update(members)
         count = {"all": len(members), "any": 1}.get(needed) or (
             int(needed) if needed.isdecimal() and len(needed) < 6 else 0
         )

@@ -2,7 +2,7 @@
 
 In this order, each step durable before the next: entries are read back from the disk and hashed anew, never taken from
 memory (a bit that flips between hashing and storing has ended a public log before); bundles and tiles; the checkpoint,
-into the record of everything ever signed; the checkpoint, in its place. A crash anywhere leaves a public log that is
+into the record of what was signed; the checkpoint, in its place. A crash anywhere leaves a public log that is
 whole, and at most some files that the next publication finds as they must be.
 """
 
@@ -18,6 +18,7 @@ from plantgate.audit.tiles import WIDTH, Tiles, Unreadable, bundle_path, pack_bu
 from plantgate.audit.tree import HASH_SIZE, check_consistency, consistency_proof, leaf_hash, root_of
 from plantgate.sdk.errors import GatewayError
 from plantgate.store.disk import Disk, Open, replace_file
+from plantgate.store.segment import no_space
 
 
 class Inconsistent(GatewayError):
@@ -38,7 +39,7 @@ class Publisher:
         """Why this is not the only history that we have signed."""
 
     def resume(self, signed: Note | None) -> None:
-        """Go on from what was signed last, which is made public if a crash came between.
+        """Go on from what was signed last, which is made public if a crash came between, and there is room.
 
         Raises `Inconsistent` where the public files are not those of that checkpoint, or of a later one, `OSError`.
         """
@@ -59,7 +60,11 @@ class Publisher:
             raise Inconsistent(f"the public tiles do not lead to the root that was signed at size {last.size}")
         self.last = last
         if not self._is_public(signed):
-            self._replace("checkpoint", bytes(signed))
+            try:
+                self._replace("checkpoint", bytes(signed))
+            except OSError as error:
+                if not no_space(error):  # a full disk must not keep anybody from the log; the next one takes its place
+                    raise
 
     def heed(self, note: Note) -> None:
         """What somebody else has of this log. Raises `Inconsistent` where we have signed that, and it is not our past.

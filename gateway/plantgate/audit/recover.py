@@ -9,8 +9,9 @@ from typing import Final
 
 from plantgate.audit.checkpoint import Checkpoint
 from plantgate.audit.note import BadNote, Note, Signer, Verifier
+from plantgate.audit.policy import Term
 from plantgate.audit.publish import Publisher
-from plantgate.audit.rotation import ROTATION_MARK, Rotation, statement_in
+from plantgate.audit.rotation import Rotation, hand_over_in
 from plantgate.audit.tiles import WIDTH, Tiles, Unreadable
 from plantgate.audit.tree import Frontier, leaf_hash
 from plantgate.sdk.errors import GatewayError
@@ -27,34 +28,36 @@ class LogDamaged(GatewayError):
 
 
 class KeyMissing(GatewayError):
-    """The log was handed over to a key that was not given: whatever it signed now nobody would believe."""
+    """A key that must sign was not given: whatever the log signed without it nobody would believe."""
 
 
 class Keys:
-    """Those to which the log was handed over."""
+    """Those to which the log was handed over, and from which."""
 
     def __init__(self) -> None:
-        self._since: dict[Verifier, int] = {}
+        self._rotations: list[tuple[int, Rotation]] = []
+        """By the entry from which on each counts."""
 
     def take(self, index: int, content: bytes) -> None:
         """One entry. Whether the root signed for it, whoever verifies will ask."""
-        if ROTATION_MARK not in content:
-            return
         with suppress(ValueError):
-            statement = statement_in(content)
-            if statement is not None:
-                rotation = Rotation.parse(statement.text)
-                self._since.pop(rotation.old, None)
-                self._since[rotation.new] = index
+            if (found := hand_over_in(index, content)) is not None:
+                self._rotations.append((found.at, Rotation.parse(found.statement.text)))
 
-    def must_be_among(self, signers: Sequence[Signer]) -> None:
-        """Raises `KeyMissing`."""
+    def must_be_among(self, signers: Sequence[Signer], size: int) -> None:
+        """Whoever signs a checkpoint of so many entries. Raises `KeyMissing`."""
+        terms: dict[Verifier, Term] = {}
+        for at, rotation in sorted(self._rotations, key=lambda each: each[0]):
+            old = terms.get(rotation.old, Term())
+            terms[rotation.old], terms[rotation.new] = rotation.terms(at, old)
         there = [signer.verifier for signer in signers]
-        for key, index in self._since.items():
-            if key not in there:
+        for key, term in terms.items():
+            if size in term and key not in there:
+                since = f"since entry {term.begin - 1} " if term.begin else ""
+                until = "" if term.end is None else f" until it has {term.end} entries"
                 raise KeyMissing(
-                    f"{key.name}: since entry {index} the log is signed by the key {key.key_id.hex()}, whose private "
-                    "half was not given; add it to the keys of this log"
+                    f"{key.name}: {since}the log is signed by the key {key.key_id.hex()}{until}, whose private half "
+                    "was not given; add it to the keys of this log"
                 )
 
 

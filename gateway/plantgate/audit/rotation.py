@@ -11,6 +11,10 @@ The statement is a signed note whose text is::
     old <vkey>
     new <vkey>
     overlap <entries>
+
+When that entry goes into the archive, the log repeats it first: another entry with the same ``statement``, and with the
+index of the first in ``at``. So whoever knows the root's public key follows a log that has only its newer half. The
+statement needs nobody's word but the root's; that it stood there is the log's word, as all its entries are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,9 +28,11 @@ from plantgate.sdk.clock import Clock, iso
 
 _MAGIC: Final = "plantgate key rotation v1"
 _STATEMENT: Final = "statement"
-ROTATION_MARK: Final = b'"kind":"key_rotation"'
+_AT: Final = "at"
+_MARK: Final = b'"kind":"key_rotation"'
 """Only an entry with these bytes can be one."""
 _OVERLAP_MAX: Final = 10**15
+_NONE: Final = "a key rotation that is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,19 @@ class Rotation:
         return Term(old.begin, index + 1 + self.overlap), Term(index + 1)
 
 
-def entry_of(statement: Note, *, by: str, clock: Clock) -> Entry:
-    """What to append, with both keys at hand: the next checkpoint must be signed by both."""
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A statement, and the entry from which on it counts."""
+
+    at: int
+    statement: Note
+
+
+def entry_of(statement: Note, *, by: str, clock: Clock, at: int | None = None) -> Entry:
+    """What to append, with both keys at hand: the next checkpoint must be signed by both.
+
+    `at` is the index of the entry that it repeats.
+    """
     now = clock.now()
     return Entry(
         v=FORMAT,
@@ -78,18 +95,21 @@ def entry_of(statement: Note, *, by: str, clock: Clock) -> Entry:
         phase=Phase.OBSERVED,
         time=iso(now) or "",
         who=Who(kind="person", id=by),
-        details={_STATEMENT: bytes(statement).decode()},
+        details={_STATEMENT: bytes(statement).decode()} | ({} if at is None else {_AT: str(at)}),
     )
 
 
-def statement_in(content: bytes) -> Note | None:
-    """The statement in an entry; None in any other. Raises `BadNote`, `ValueError`."""
-    if ROTATION_MARK not in content:
+def hand_over_in(index: int, content: bytes) -> HandOver | None:
+    """What an entry says of one; None where it says nothing. Raises `BadNote`, `ValueError`."""
+    if _MARK not in content:
         return None
     entry = decode(content)
     if entry.kind is not Kind.KEY_ROTATION:
         return None
-    return Note.parse(entry.details.get(_STATEMENT, "").encode())
+    at = entry.details.get(_AT, str(index))
+    if not at.isdecimal() or len(at) > 19 or str(int(at)) != at or int(at) > index:
+        raise BadNote(f"{at!r} is no entry before it")
+    return HandOver(int(at), Note.parse(entry.details.get(_STATEMENT, "").encode()))
 
 
 def follow(policy: Policy, entries: Iterable[tuple[int, bytes]]) -> tuple[Policy, Sequence[str]]:
@@ -100,21 +120,31 @@ def follow(policy: Policy, entries: Iterable[tuple[int, bytes]]) -> tuple[Policy
     wrong: list[str] = []
     if policy.root is None:
         return policy, wrong
+    begin, found = -1, list[tuple[int, int, HandOver]]()
     for index, content in entries:
+        begin = index if begin < 0 else begin
         try:
-            statement = statement_in(content)
-            if statement is not None:
-                policy = _followed(policy, index, statement)
+            if (hand_over := hand_over_in(index, content)) is not None:
+                found.append((hand_over.at, index, hand_over))
         except ValueError as error:
-            wrong.append(f"entry {index}: a key rotation that is none: {error}")
+            wrong.append(f"entry {index}: {_NONE}: {error}")
+    there = {index for at, index, _ in found if at == index}
+    for at, index, hand_over in sorted(found, key=lambda each: each[:2]):  # a repeated one counts from where it stood
+        try:
+            if at >= begin and at not in there:
+                raise BadNote(f"it repeats entry {at}, which is none")
+            policy = _followed(policy, hand_over)
+        except ValueError as error:
+            wrong.append(f"entry {index}: {_NONE}: {error}")
     return policy, wrong
 
 
-def _followed(policy: Policy, index: int, statement: Note) -> Policy:
+def _followed(policy: Policy, hand_over: HandOver) -> Policy:
     assert policy.root is not None
-    if not check_note(statement, [policy.root]):
+    index = hand_over.at
+    if not check_note(hand_over.statement, [policy.root]):
         raise BadNote(f"not signed by the root {policy.root.name}")
-    rotation = Rotation.parse(statement.text)
+    rotation = Rotation.parse(hand_over.statement.text)
     if rotation.origin != policy.log.name:
         raise BadNote(f"of the log {rotation.origin}")
     if rotation.old not in policy.keys:

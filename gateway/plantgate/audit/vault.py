@@ -177,19 +177,42 @@ class Vault:
 
 
 class VaultReader:
-    """Discloses what is in a vault, or in a copy of one, whoever else has it open."""
+    """Discloses what is in a vault, or in a copy of one, whoever else has it open.
+
+    An erasure may go on meanwhile: before it says that something is gone or damaged, it reads keys and names once more,
+    once for each generation of the keys, since an export of what was erased asks for thousands.
+    """
 
     def __init__(self, folder: Path, wrapping: Path, disk: Disk | None = None) -> None:
         """Raises `VaultDamaged`, `OSError`."""
         self._disk = disk or OsDisk()
-        self._rows = folder / _ROWS
-        _, self._keys = read_keys(folder, wrapping, self._disk)
+        self._folder, self._wrapping, self._rows = folder, wrapping, folder / _ROWS
+        _, self._keys = self._read_keys()
         self._subjects = _subjects(self._rows, self._disk)
+        self._again = -1
+        """The generation of the keys when names were read once more."""
 
     def disclose(self, commitment: str) -> Disclosed:
         """Raises `Erased`, `VaultDamaged`, `OSError`."""
+        try:
+            return self._disclosed(commitment)
+        except (Erased, VaultDamaged):
+            generation, self._keys = self._read_keys()
+            if generation == self._again:
+                raise
+            self._again, self._subjects = generation, _subjects(self._rows, self._disk)
+            return self._disclosed(commitment)
+
+    def _disclosed(self, commitment: str) -> Disclosed:
         subject = self._subjects.get(commitment)
         return _disclosed(self._rows, commitment, subject, self._keys.get(subject or ""), self._disk)
+
+    def _read_keys(self) -> tuple[int, dict[str, bytes]]:
+        """Their wrapping key may be destroyed between one file and the other: then there are new ones."""
+        try:
+            return read_keys(self._folder, self._wrapping, self._disk)
+        except VaultDamaged:
+            return read_keys(self._folder, self._wrapping, self._disk)
 
 
 def _subjects(rows: Path, disk: Disk) -> dict[str, str]:

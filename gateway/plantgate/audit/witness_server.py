@@ -1,7 +1,8 @@
 """A witness on the network: another box in the plant signs what this one publishes.
 
 Source: c2sp.org/tlog-witness v1.0.0: ``POST /add-checkpoint``, and ``GET /<sha256 of the origin>/checkpoint`` for those
-who monitor. Small requests, one at a time, each within a deadline; it holds no secret but its own key.
+who monitor. Small requests, one at a time, each within a deadline, its head by the porter's; it holds no secret but its
+own key.
 """
 
 import asyncio
@@ -12,11 +13,15 @@ from hashlib import sha256
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from plantgate.audit.note import Note
 from plantgate.audit.witness import REQUEST_BYTES_MAX, Refused, Request, Witness
+from plantgate.sdk.porter import Limits, Porter
 from plantgate.sdk.standing import Log
 
+LIMITS: Final = Limits(connections_max=64, per_peer_max=16, head_seconds=5.0, unread_seconds=10.0)
+"""What clients may take; aiohttp has no such limits of its own."""
 _BODY_SECONDS: Final = 10.0
 _SIZE_TYPE: Final = "text/x.tlog.size"
 
@@ -24,17 +29,37 @@ _SIZE_TYPE: Final = "text/x.tlog.size"
 @asynccontextmanager
 async def serving(witness: Witness, origins: tuple[str, ...], host: str, port: int, log: Log) -> AsyncIterator[int]:
     """Serve until the block ends; gives the port. Raises `OSError` if it cannot listen."""
-    runner = web.AppRunner(_application(witness, origins, log), access_log=None, shutdown_timeout=1.0)
+    porter = Porter(lambda: _protocol(runner), LIMITS)
+    application = _application(witness, origins, log, _known_to(porter))
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        bound: int = runner.addresses[0][1]
-        yield bound
+        listening = await asyncio.get_running_loop().create_server(porter, host, port)
+        try:
+            bound: int = listening.sockets[0].getsockname()[1]
+            yield bound
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()
+        porter.turn_out()
 
 
-def _application(witness: Witness, origins: tuple[str, ...], log: Log) -> web.Application:
+def _protocol(runner: web.AppRunner) -> asyncio.BaseProtocol:
+    assert runner.server is not None, "serving() has set it up"
+    return runner.server()
+
+
+def _known_to(porter: Porter) -> Middleware:
+    @web.middleware
+    async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with porter.answering(request.transport):
+            return await handler(request)
+
+    return answering
+
+
+def _application(witness: Witness, origins: tuple[str, ...], log: Log, answering: Middleware) -> web.Application:
     thread = ThreadPoolExecutor(1, thread_name_prefix="witness")
     names = {sha256(origin.encode()).hexdigest(): origin for origin in origins}
 
@@ -69,7 +94,7 @@ def _application(witness: Witness, origins: tuple[str, ...], log: Log) -> web.Ap
     async def closing(_: web.Application) -> None:
         thread.shutdown(wait=False)
 
-    application = web.Application(client_max_size=REQUEST_BYTES_MAX)
+    application = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[answering])
     application.add_routes([web.post("/add-checkpoint", add_checkpoint), web.get("/{log}/checkpoint", last)])
     application.on_cleanup.append(closing)
     return application

@@ -26,11 +26,12 @@ from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
 from plantgate.control.shadow import Shadow
 from plantgate.control.steady import Steady
-from plantgate.control.switches import EVERYTHING, Switches, Thrown
+from plantgate.control.switches import EVERYTHING, NotKept, Switches, Thrown
 from plantgate.control.typed import read_back
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Clock, Log, Settings, iso
 from plantgate.store.disk import Disk
+from plantgate.store.writer import DiskFull
 
 _TEXT_MAX = 12_000
 """Bytes of a rule's text that go into an entry; of a longer one the digest does."""
@@ -113,11 +114,16 @@ class Acting:
             if tag in book.limits and book.limits[tag].settings.lease is not None:
                 self.leases.expire(tag)
         new = [text for text in book.texts() if past.texts.get(text.name) != text.digest]
-        self._stop_what_changed({text.name for text in new}, book, first=not past.texts)
-        for text in new:
-            content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
-            details = {"name": text.name, "digest": text.digest, "text": content}
-            await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details=details)
+        try:
+            self._stop_what_changed({text.name for text in new}, book, first=not past.texts)
+            for text in new:
+                content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
+                details = {"name": text.name, "digest": text.digest, "text": content}
+                await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details=details)
+        except (NotKept, DiskFull) as error:  # people on the spot must still be able to act; the next start says it
+            why = "what may be written has changed, and the disk was too full to record that"
+            self.gate.unrecorded = f"{why}: make room and start the gateway again"
+            self._log.error("nothing but an emergency may act until the next start", reason=str(error))
 
     def _keep_pace(self, intent: Entry, book: Book) -> None:
         """A restart is no way to write more often, or further, than the limits allow."""

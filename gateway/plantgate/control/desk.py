@@ -75,7 +75,7 @@ class Desk:
             "roles": sorted(role.value for role in person.roles),
             "stopped": [
                 {"name": name, "by": thrown.by, "reason": thrown.reason, "time": thrown.time}
-                for name, thrown in sorted(self._gate.switches.thrown().items())
+                for name, thrown in sorted(self._gate.stopped().items())
             ],
             "held": [
                 {"connection": connection, "entry": intent.id, "tag": intent.target.address if intent.target else ""}

@@ -22,7 +22,7 @@ from plantgate.control.proposal import Agreed, Answer, Proposal, Standing
 from plantgate.control.record import Record
 from plantgate.control.shadow import Shadow, source
 from plantgate.control.steady import Steady
-from plantgate.control.switches import EVERYTHING, Switches
+from plantgate.control.switches import EVERYTHING, Switches, Thrown
 from plantgate.sdk import (
     GatewayError,
     Log,
@@ -55,6 +55,8 @@ class Gate:
         """How proposals ended, by this process."""
         self.held: dict[str, dict[str, Entry]] = {name: {} for name in hands}
         """Intents of which it is not known whether they happened, by connection and id."""
+        self.unrecorded = ""
+        """Why nothing but an emergency may act until the next start; empty where what may act is on record."""
         self.doubt = asyncio.Event()
         """Set when there is something to reconcile."""
         self._record, self._shadow, self._log, self._cells = record, shadow, log, cells
@@ -213,9 +215,17 @@ class Gate:
     def _is_emergency(self, proposal: Proposal) -> bool:
         return proposal.rule == EMERGENCY_RULE and self.emergencies.is_open(proposal.who)
 
+    def stopped(self) -> Mapping[str, Thrown]:
+        """Of what nothing is written, and why."""
+        thrown = dict(self.switches.thrown())
+        if self.unrecorded:
+            thrown[EVERYTHING] = Thrown("gateway", self.unrecorded, "")
+        return thrown
+
     def _stopped(self, limits: Limits, who: Who) -> str:
         connection = limits.settings.connection
-        return self.switches.objection((limits.tag, connection, *self._cells(connection), source(who)))
+        names = limits.tag, connection, *self._cells(connection), source(who)
+        return self.unrecorded or self.switches.objection(names)
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         acting = asyncio.create_task(work)

@@ -30,6 +30,7 @@ from plantgate.runtime.flowline import RECONNECT, Use
 from plantgate.runtime.supervisor import Phase, Session, keep_running
 from plantgate.sdk import Batch, Clock, GatewayError, Log, Rejected, Standing, iso
 from plantgate.store.disk import Disk, OsDisk
+from plantgate.store.writer import DiskFull
 
 
 class Deeds:
@@ -88,7 +89,10 @@ class Deeds:
             if settings.vault is not None:
                 deeds.vault = await asyncio.to_thread(Vault.open, settings.vault.folder, settings.vault.wrapping)
                 undone.callback(deeds.vault.close)
-            await deeds._say(Kind.START)
+            try:
+                await deeds._say(Kind.START)
+            except DiskFull as error:  # nothing automatic can act then, and people on the spot still can
+                news.error("the audit log has no room for the start of the gateway", reason=str(error))
             if plant.control is not None:
                 await deeds._begin_acting(plant.control, past, disk)
             undone.pop_all()
@@ -156,7 +160,7 @@ class Deeds:
             entries=self.log.size,
             published=0 if published is None else published.size,
             answers={} if gate is None else {standing.value: count for standing, count in gate.answers.items()},
-            stopped={} if gate is None else {name: thrown.reason for name, thrown in gate.switches.thrown().items()},
+            stopped={} if gate is None else {name: thrown.reason for name, thrown in gate.stopped().items()},
             held=0 if gate is None else sum(map(len, gate.held.values())),
             waiting=0 if self.acting is None else len(self.acting.approvals.waiting()),
             clock="" if gate is None else gate.steady.objection(),

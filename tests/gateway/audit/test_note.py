@@ -137,10 +137,11 @@ def test_a_checkpoint_that_is_none_is_refused(text: str) -> None:
 
 
 def test_a_quorum_counts_groups_and_witnesses() -> None:
-    others = [Signer(f"w{number}", bytes([number] * 32), COSIGNATURE) for number in range(1, 4)]
+    others = [Signer(f"w{number}", bytes([number] * 32), COSIGNATURE) for number in range(1, 5)]
     lines = [f"log {LOG.verifier}", *(f"witness w{at} {each.verifier}" for at, each in enumerate(others, start=1))]
-    policy = Policy.parse("\n".join([*lines, "group two 2 w1 w2 w3", "group q any two w3", "quorum two"]))
-    for present, met in (((), False), ((0,), False), ((0, 1), True), ((0, 1, 2), True)):
+    policy = Policy.parse("\n".join([*lines, "group two 2 w1 w2 w3", "group q all two w4", "quorum q"]))
+    cases: dict[tuple[int, ...], bool] = {(): False, (0, 1): False, (0, 3): False, (0, 2, 3): True, (0, 1, 2, 3): True}
+    for present, met in cases.items():
         note = Note(TEXT, (LOG.sign(TEXT), *(others[at].sign(TEXT, seconds=5) for at in present)))
         signed = policy.judge(note)
         assert signed.quorum is met
@@ -166,6 +167,18 @@ def test_every_required_signer_must_have_signed() -> None:
         ("log {log}\nquorum w\n", "line 2: there is no witness or group w"),
         ("log {log}\nwitness w {witness}\ngroup g 2 w\nquorum g\n", "line 3: '2' of 1 members"),
         ("log {log}\nwitness w {witness}\ngroup g all w w\nquorum g\n", "line 3: a member stands twice"),
+        (
+            "log {log}\nwitness w {witness}\ngroup g any w\ngroup h any w\ngroup q all g h\nquorum q\n",
+            "line 4: w is a member of another group",
+        ),
+        (
+            "log {log}\nwitness w {witness}\ngroup g any w\ngroup h all w g\nquorum h\n",
+            "line 4: w is a member of another group",
+        ),
+        (
+            "log {log}\nwitness w {witness}\ngroup g any w\ngroup h all g\ngroup q any g h\nquorum q\n",
+            "line 5: g is a member of another group",
+        ),
         ("log {log}\nwitness w {witness}\nwitness w {witness}\nquorum w\n", "line 3: the name w is taken"),
         ("log {log}\nquorum none\nquorum none\n", "line 3: a second quorum"),
         ("logs {log}\nquorum none\n", "line 1: .* means nothing here"),

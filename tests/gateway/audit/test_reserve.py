@@ -128,6 +128,27 @@ def test_a_log_that_keeps_itself_public_takes_the_reserve_in_when_there_is_room(
     assert log.lines[-1][2] == {"late": 3}
 
 
+def test_a_log_that_a_crash_left_unpublished_is_opened_on_a_full_disk_and_published_when_there_is_room() -> None:
+    disk = SimulatedDisk()
+
+    async def run() -> None:
+        async with await opened(disk) as audit:
+            await fill(disk, audit)
+        whole = disk.content(HERE / "public/checkpoint")
+        disk.unlink(HERE / "public/checkpoint")
+        disk.capacity = sum(len(disk.content(path)) for path in disk.paths())
+        async with await opened(disk) as audit:
+            assert await audit.append_in_emergency(by_hand(5000)) is None
+        disk.capacity = None
+        async with await opened(disk) as audit:
+            assert disk.content(HERE / "public/checkpoint") == whole
+            await audit.backfill()
+            await audit.publish()
+
+    simulate(run)
+    assert verify(reading(disk), POLICY).integrity.verdict is Verdict.YES
+
+
 def test_when_the_reserve_is_full_too_that_is_said() -> None:
     disk = SimulatedDisk()
 

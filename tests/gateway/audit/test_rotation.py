@@ -58,7 +58,7 @@ def pairs(first: int, count: int) -> list[Entry]:
 def test_a_log_goes_through_three_keys_and_whoever_knows_the_root_believes_it(tmp_path: Path) -> None:
     notes = [life(tmp_path, [LOG], *pairs(0, 2))]
     notes += [life(tmp_path, [LOG, NEW], handed_over(FIRST), *pairs(10, 2))]  # sizes 5 … 9, until 15
-    notes += [life(tmp_path, [NEW], *pairs(20, 3))]
+    notes += [life(tmp_path, [LOG, NEW], *pairs(20, 3))]
     notes += [life(tmp_path, [NEW, NEWER], handed_over(SECOND))]
     notes += [life(tmp_path, [NEWER], *pairs(30, 1))]
     report = judged(tmp_path, ROOTED, *notes)
@@ -117,7 +117,7 @@ def test_a_key_is_not_handed_over_twice(tmp_path: Path) -> None:
 
 def test_a_stolen_old_key_signs_nothing_that_is_believed_after_its_term(tmp_path: Path) -> None:
     life(tmp_path, [LOG, NEW], handed_over(FIRST))
-    life(tmp_path, [NEW], *pairs(0, 10))
+    life(tmp_path, [LOG, NEW], *pairs(0, 10))
     forged = Note.parse((tmp_path / "public" / "checkpoint").read_bytes())
     (tmp_path / "public" / "checkpoint").write_bytes(bytes(Note(forged.text, (LOG.sign(forged.text),))))
     assert judged(tmp_path).exit_code == 3
@@ -127,16 +127,41 @@ def test_a_log_that_was_handed_over_is_not_opened_without_its_new_key(tmp_path: 
     life(tmp_path, [LOG, NEW], handed_over(FIRST))
     with pytest.raises(KeyMissing, match="since entry 0 the log is signed by the key"):
         life(tmp_path, [LOG], intent(0))
-    life(tmp_path, [NEW, NEWER], handed_over(SECOND))
+    life(tmp_path, [LOG, NEW, NEWER], handed_over(SECOND))
+    with pytest.raises(KeyMissing, match=NEWER.verifier.key_id.hex()):
+        life(tmp_path, [LOG, NEW], intent(0))
+    life(tmp_path, [LOG, NEWER], intent(0))
+
+
+def test_the_old_key_is_asked_for_until_the_overlap_has_ended_and_no_longer(tmp_path: Path) -> None:
+    """The first entry that is published without it makes a log of as many entries as the term says."""
+    life(tmp_path, [LOG, NEW], handed_over(FIRST))  # size 1, until 11
+    life(tmp_path, [LOG, NEW], *pairs(0, 4))
+    with pytest.raises(KeyMissing, match="is signed by the key 5c12c30e until it has 11 entries"):
+        life(tmp_path, [NEW], intent(7))
+    life(tmp_path, [LOG, NEW], intent(7))  # size 10: the next has 11
+    life(tmp_path, [NEW], outcome(7))
+    assert judged(tmp_path).exit_code == 0
+
+
+def test_an_entry_that_is_not_public_yet_needs_the_key_of_its_own_size(tmp_path: Path) -> None:
+    life(tmp_path, [LOG, NEW], handed_over(FIRST), *pairs(0, 4))
+
+    async def not_published() -> None:
+        async with await AuditLog.open(tmp_path, ORIGIN, [LOG, NEW]) as log:
+            await log.append(intent(7))
+
+    asyncio.run(not_published())  # size 10, the last with the old key
     with pytest.raises(KeyMissing):
-        life(tmp_path, [NEW], intent(0))
-    life(tmp_path, [NEWER], intent(0))
+        life(tmp_path, [NEW])
+    life(tmp_path, [LOG, NEW])
+    assert judged(tmp_path).policy is not None
 
 
 def test_a_witness_that_knows_both_keys_signs_all_along(tmp_path: Path) -> None:
     witness = Witness(Path("/w"), WITNESS, [LOG.verifier, NEW.verifier], SimulatedDisk(), SystemClock())
     old = 0
-    for signers, entries in (([LOG], pairs(0, 2)), ([LOG, NEW], [handed_over(FIRST)]), ([NEW], pairs(9, 9))):
+    for signers, entries in (([LOG], pairs(0, 2)), ([LOG, NEW], [handed_over(FIRST)]), ([LOG, NEW], pairs(9, 9))):
         note = life(tmp_path, signers, *entries)
         size = int(note.text.split("\n")[1])
         node = Tiles(folder(tmp_path / "public"), size).node
@@ -211,7 +236,8 @@ def test_a_key_is_replaced_in_two_steps_on_two_machines(tmp_path: Path, capsys: 
     assert main([*rotate, "--key", at["old"], "--new", at["new"]]) == 0
     said = capsys.readouterr().out
     assert f"  log {old.verifier} until 11\n  signer {new.verifier} from 7\n" in said
-    life(tmp_path / "log", [new], *pairs(10, 4))
+    life(tmp_path / "log", [old, new], *pairs(10, 2))
+    life(tmp_path / "log", [new], *pairs(20, 2))
     root = (tmp_path / "root.pub").read_text().strip()
     (tmp_path / "rooted").write_text(f"log {old.verifier}\nroot {root}\nquorum none\n")
     verify_ = ["audit", "verify", str(tmp_path / "log" / "public"), "--policy"]

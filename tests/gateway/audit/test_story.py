@@ -17,7 +17,7 @@ from plantgate.audit.log import AuditLog
 from plantgate.audit.note import Note, Signer
 from plantgate.audit.policy import Policy
 from plantgate.audit.receipt import Receipt
-from plantgate.audit.rotation import Rotation, entry_of, statement_in
+from plantgate.audit.rotation import Rotation, entry_of, hand_over_in
 from plantgate.audit.tiles import Tiles, Unreadable
 from plantgate.audit.tree import Frontier, NotProven, inclusion_proof
 from plantgate.audit.vault import Erased, Vault
@@ -100,10 +100,14 @@ class Story:
             await archiving.archive(audit, order, clock=WallClock(), disk=self.disk, volume=SMALL)
 
     async def rotate(self, audit: AuditLog, vault: Vault) -> None:
-        done: list[int] = []
-        await audit.inspect(lambda index, content: done.append(index) if statement_in(content) else None)
-        begin = Tiles(reading(self.disk), audit.published.size).kept_from() if audit.published else 0
-        if len(done) + 1 < len(KEYS) and not begin:  # those in the archive are not counted here
+        done: set[int] = set()  # those in the archive are repeated
+
+        def take(index: int, content: bytes) -> None:
+            if (hand_over := hand_over_in(index, content)) is not None:
+                done.add(hand_over.at)
+
+        await audit.inspect(take)
+        if len(done) + 1 < len(KEYS):
             rotation = Rotation(ORIGIN, KEYS[len(done)].verifier, KEYS[len(done) + 1].verifier, 50)
             await audit.append(entry_of(rotation.signed(ROOT), by="u:7", clock=WallClock()))
 
@@ -131,6 +135,9 @@ class Story:
         assert report.integrity.verdict is Verdict.YES, report.integrity.said
         assert not report.forked
         assert report.policy is not None
+        newer_half = verify(reading(self.disk), POLICY, seen=self.notes)
+        assert newer_half.integrity.verdict is Verdict.YES, newer_half.integrity.said
+        assert newer_half.policy == report.policy, "a hand-over that the archive alone tells of"
         assert report.checkpoint is not None
         stored = dict(Tiles(reading_both(self.disk), report.checkpoint.size).kept())
         assert self.told.items() <= stored.items(), "acknowledged and lost"
@@ -150,7 +157,9 @@ def told(seed: int) -> None:
     story.judge()
 
 
-@pytest.mark.parametrize("mutation", ["none", "wrong hash", "the files go at once", "erased in the log only"])
+@pytest.mark.parametrize(
+    "mutation", ["none", "wrong hash", "the files go at once", "erased in the log only", "not repeated"]
+)
 def test_whatever_happens_to_a_log_what_was_said_stays_true(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The property, and proof that it can fail."""
     if mutation == "wrong hash":
@@ -159,6 +168,9 @@ def test_whatever_happens_to_a_log_what_was_said_stays_true(mutation: str, monke
         monkeypatch.setattr(archiving, "_copy", lambda *about: None)
     if mutation == "erased in the log only":
         monkeypatch.setattr(Vault, "erase", lambda self, subject: ())
+
+    if mutation == "not repeated":
+        monkeypatch.setattr(archiving._Standing, "hand_overs_before", lambda self, end: [])
 
     def every() -> None:
         for seed in range(12):

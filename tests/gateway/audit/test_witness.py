@@ -17,7 +17,7 @@ from plantgate.audit.tiles import Tiles, folder
 from plantgate.audit.tree import consistency_proof
 from plantgate.audit.verify import Verdict, verify
 from plantgate.audit.witness import Refusal, Refused, Request, Witness
-from plantgate.audit.witness_server import serving
+from plantgate.audit.witness_server import LIMITS, serving
 from plantgate.sdk import SystemClock, Unavailable
 from plantgate.store.disk import Disk, OsDisk
 from plantgate.testing.context import RecordedLog
@@ -219,3 +219,52 @@ def test_a_witness_that_is_not_there_is_named(tmp_path: Path) -> None:
             await Cosigner("http://127.0.0.1:1", WITNESS.verifier).cosign(notes[3], node)
 
     asyncio.run(main())
+
+
+@pytest.mark.simulated(seeds=1)
+@pytest.mark.parametrize("sent", [b"POST /add-checkpoint HTTP/1.1\r\nX: ", b"GET /x/checkpoint HTTP/1.1\r\nX: "])
+async def test_whoever_holds_a_connection_without_a_request_is_turned_away(sent: bytes) -> None:
+    """A letter a second, for ever: no silence that a time-out would notice."""
+    async with serving(witness(), (ORIGIN,), "box2", 9490, RecordedLog()):
+        reader, writer = await asyncio.open_connection("box2", 9490)
+        writer.write(sent)
+
+        async def trickle() -> None:
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(1.0)
+
+        async with asyncio.TaskGroup() as group:
+            trickling = group.create_task(trickle())
+            async with asyncio.timeout(3600):
+                assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+            trickling.cancel()
+        writer.close()
+
+
+@pytest.mark.simulated(seeds=1)
+async def test_connections_that_are_held_keep_nobody_else_from_the_witness() -> None:
+    async with serving(witness(), (ORIGIN,), "box2", 9490, RecordedLog()):
+        held = [await asyncio.open_connection("box2", 9490) for _ in range(LIMITS.per_peer_max)]
+        reader, writer = await asyncio.open_connection("box2", 9490)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+        await asyncio.sleep(LIMITS.head_seconds + 1)
+        after, asking = await asyncio.open_connection("box2", 9490)
+        asking.write(b"GET /nowhere HTTP/1.1\r\nHost: box2\r\nConnection: close\r\n\r\n")
+        assert (await after.read()).startswith(b"HTTP/1.1 404 ")
+        for _, closing in (*held, (reader, writer), (after, asking)):
+            closing.close()
+
+
+@pytest.mark.simulated(seeds=1)
+async def test_a_request_whose_head_has_come_has_its_own_time_and_no_more() -> None:
+    async with serving(witness(), (ORIGIN,), "box2", 9490, RecordedLog()):
+        for pause, said in ((LIMITS.head_seconds + 2, b"HTTP/1.1 400 "), (3600.0, b"HTTP/1.1 408 ")):
+            reader, writer = await asyncio.open_connection("box2", 9490)
+            writer.write(
+                b"POST /add-checkpoint HTTP/1.1\r\nHost: box2\r\nConnection: close\r\nContent-Length: 7\r\n\r\n"
+            )
+            await asyncio.sleep(pause)
+            writer.write(b"old -1\n")
+            assert (await reader.read()).startswith(said)
+            writer.close()
