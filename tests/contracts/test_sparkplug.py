@@ -91,7 +91,7 @@ class TestSparkplugCommands(ActuatorContract[Machine]):
     host = HOST
     version = "5"
     wheres: ClassVar[tuple[Where, ...]] = (("line1", "a"), ("line1", "b"))
-    each: ClassVar[dict[str, Any]] = {}
+    each: ClassVar[dict[str, Any]] = {"by": "alias"}
     commands: ClassVar[dict[str, Any]] = {}
 
     def device(self) -> Any:

@@ -1,6 +1,7 @@
 """The gateway as a process, a person at its socket, Mosquitto, and a device on paho-mqtt that is commanded by it."""
 
 import asyncio
+import json
 import os
 import pwd
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_acting_gateway import House
-from tests.peers.mosquitto import free_port, mosquitto
+from tests.peers.mosquitto import Mosquitto, free_port, mosquitto
 from tests.peers.mqtt_device import MqttDevice, mqtt_device
 from tests.peers.require import require
 
@@ -57,7 +58,7 @@ control:
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[tuple[House, MqttDevice]]:
+async def house(folder: Path) -> AsyncIterator[tuple[House, MqttDevice, Mosquitto]]:
     async with mosquitto(folder=folder / "broker") as broker:
         user = pwd.getpwuid(os.getuid()).pw_name
         text = PLANT.format(http=free_port(), broker=broker.port, user=user)
@@ -67,7 +68,7 @@ async def house(folder: Path) -> AsyncIterator[tuple[House, MqttDevice]]:
         async with mqtt_device(broker, "oven", {"setpoint": 40.0}) as device, here.gateway():
             await broker.publish("door", b"true")
             assert (await here.type("control", "arm", "--reason", "go"))[0] == 0
-            yield here, device
+            yield here, device, broker
 
 
 async def write(here: House, value: str) -> tuple[int, str]:
@@ -83,11 +84,41 @@ async def until_known(here: House, value: str) -> str:
                 return said
 
 
+async def stands(here: House, state: str) -> str:
+    """Until the session for writing stands so; what is said of it."""
+    async with asyncio.timeout(60):
+        while True:
+            uses = json.loads((await here.type("status", "--json"))[1])["connections"]["plc"]["uses"]
+            [use] = [use for use in uses if use["role"] == "actuator"]
+            if use["state"] == state:
+                return str(use["reason"])
+
+
+def test_a_broker_restarted_while_nobody_writes_is_shown_away_and_reached_by_the_next_command(tmp_path: Path) -> None:
+    require("mosquitto")
+
+    async def play() -> None:
+        async with house(tmp_path) as (here, device, broker):
+            await broker.kill()
+            assert "the broker at 127.0.0.1" in await stands(here, "away")
+            code, said = await write(here, "50.0")
+            assert (code, "there is no session for writing" in said) == (2, True), said
+            await device.stop()
+            await broker.start()
+            await device.come()
+            await stands(here, "up")
+            code, said = await write(here, "51.0")
+            assert (code, "the machine has 51.0" in said) == (0, True), said
+            assert [told["setpoint"] for told in device.commands()] == [51.0]
+
+    asyncio.run(play())
+
+
 def test_a_person_writes_and_undoes_and_is_told_what_the_device_said(tmp_path: Path) -> None:
     require("mosquitto")
 
     async def play() -> None:
-        async with house(tmp_path) as (here, device):
+        async with house(tmp_path) as (here, device, _):
             code, said = await write(here, "50.0")
             assert (code, "the machine has 50.0" in said) == (0, True), said
             assert device.commands() == [{"ramp": 5, "setpoint": 50.0}]
@@ -112,7 +143,7 @@ def test_a_device_that_falls_silent_is_asked_until_it_says_what_it_has_and_told_
     require("mosquitto")
 
     async def play() -> None:
-        async with house(tmp_path) as (here, device):
+        async with house(tmp_path) as (here, device, _):
             device.verdict = None  # it does it, and does not say so
             code, said = await write(here, "50.0")
             assert (code, "unknown: " in said, "nothing confirmed it within 2 s" in said) == (2, True, True), said

@@ -103,7 +103,7 @@ def test_a_person_writes_and_undoes_and_what_the_edge_node_did_without_a_word_is
                 assert "p-1 undid it" in said
                 said = (await here.type("explain", "audit/public", last[0]))[1]
                 assert "asked afterwards: it happened" in said, said
-            assert await node.commanded() == [("7", 50.0), ("7", 40.0), ("7", 60.0)]
+            assert await node.commanded() == [("speed", 50.0), ("speed", 40.0), ("speed", 60.0)]
             code, said = await here.type("audit", "verify", "audit/public", "--policy", "audit.key.pub")
             assert code == 0, said
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Sample, Setpoint, Unavailable
 from plantgate.testing.simloop import running
@@ -57,7 +58,7 @@ class Machine:
         await self._travel()
         if running().elapsed < self.away_until:
             raise Unavailable("machine: away")
-        yield MachineSession(self)
+        yield MachineSession(self, notices=self.luck.random() < 0.7)
 
     async def weather(self) -> None:
         """Freeze and go away at seeded moments, until there is to be no more trouble."""
@@ -87,6 +88,13 @@ class MachineSession:
     """An `Actuator`. Where trouble is on, answers get lost, come late, or the connection breaks at any point."""
 
     machine: Machine
+    notices: bool = False
+    """Whether it notices that the machine goes away before it is asked something."""
+
+    async def lost(self) -> NoReturn:
+        while not self.notices or running().elapsed >= self.machine.away_until:  # noqa: ASYNC110  weather has no event
+            await asyncio.sleep(0.05)
+        raise Unavailable("machine: away")
 
     async def write(self, command: Command) -> None:
         machine = self.machine

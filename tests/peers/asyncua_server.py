@@ -53,9 +53,9 @@ class AsyncuaServer:
 
 
 @contextlib.asynccontextmanager
-async def asyncua_server(folder: Path) -> AsyncIterator[AsyncuaServer]:
-    """Run one on 127.0.0.1, without security."""
-    port = free_port()
+async def asyncua_server(folder: Path, port: int = 0) -> AsyncIterator[AsyncuaServer]:
+    """Run one on 127.0.0.1, on a port of its own unless one is given, without security."""
+    port = port or free_port()
     child = await Child.start(
         [sys.executable, "-m", "tests.peers.asyncua_server", str(port)], log=folder / "asyncua.log", talks=True
     )

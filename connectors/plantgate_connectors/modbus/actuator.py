@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.sdk.quality import GOOD
@@ -32,12 +33,20 @@ class ModbusActuator:
 
     async def connect(self) -> None:
         """Where there is one address. Raises `Unavailable`; connecting again later is the line's."""
-        addresses = {address_of(self._settings, device) for device in self._settings.devices}
-        if len(addresses) == 1:
-            line = self._line(addresses.pop())
+        if (line := self._only_line()) is not None:
             await line.tried.wait()
             if not line.up.is_set():
                 raise Unavailable(line.reason)
+
+    async def lost(self) -> NoReturn:
+        """Where there is one address: until it cannot be connected to again. Raises `Unavailable`.
+
+        Of several, the others are still of use when one is lost; each line connects again by itself.
+        """
+        while (line := self._only_line()) is None:
+            await asyncio.Event().wait()  # for ever
+        await line.down.wait()
+        raise Unavailable(line.reason)
 
     def close(self) -> None:
         """Lines that nobody else keeps are closed."""
@@ -101,6 +110,10 @@ class ModbusActuator:
             name = f"{self._context.connection}: heartbeat for {device.name}"
             self._keeping.append(self._group.create_task(session.keep_beating(), name=name))
         return session
+
+    def _only_line(self) -> Line | None:
+        addresses = {address_of(self._settings, device) for device in self._settings.devices}
+        return self._line(addresses.pop()) if len(addresses) == 1 else None
 
     def _line(self, address: Address) -> Line:
         line = self._lines.get(address)

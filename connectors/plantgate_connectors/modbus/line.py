@@ -45,6 +45,8 @@ class Line:
         """There is a connection; not set before the first try has succeeded, nor while tries fail."""
         self.tried = asyncio.Event()
         """It is known whether there is one."""
+        self.down = asyncio.Event()
+        """There is none, and the last try to make one has failed; a device may close a connection that is idle."""
         self.reason = ""
         """Why there is none."""
         self._manner = manner
@@ -117,6 +119,7 @@ class Line:
             finally:  # whoever keeps it next begins anew
                 self._failed = False
                 self.up.clear()
+                self.down.clear()
                 self.tried.clear()
 
     async def run(self) -> None:
@@ -131,6 +134,7 @@ class Line:
                 renewing = await wire.gone
             except Unavailable as error:
                 self._fail(str(error))
+                self.down.set()
             else:
                 self._over(wire)
                 if wire.heard:
@@ -151,6 +155,7 @@ class Line:
         self._silences = self._odd = 0
         self._not_before = 0.0
         self.up.set()
+        self.down.clear()
         self.tried.set()
         self._send()
 

@@ -65,6 +65,10 @@ class MqttActuator:
                 self._deaf[topic] = f"the broker does not let us listen at {topic!r}: {why}"
                 self._context.log.warning("commands are not possible", topic=topic, reason=self._deaf[topic])
 
+    async def lost(self) -> NoReturn:
+        """Until the broker is gone, or the session of no more use. Raises `Unavailable`."""
+        await self._session.ended()
+
     async def write(self, command: Command) -> None:
         """Send it once. Returns when the device has answered that it took it, or without `answer` the broker has it.
 

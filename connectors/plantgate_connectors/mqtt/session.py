@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.enums import MQTTErrorCode
@@ -146,6 +146,11 @@ class Session:
             self.wire.write(PINGREQ)
             asked = True
             await asyncio.wait((self._over,), timeout=every / 2)
+        await self.ended()
+
+    async def ended(self) -> NoReturn:
+        """Until the session is over. Raises what ended it."""
+        await asyncio.wait((self._over,))
         assert self._ended is not None, "a session that is over says why"
         raise self._ended
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
@@ -41,6 +41,12 @@ class OpcUaActuator:
         self._values = Values(session)
         self.over = ""
         """Why the session is of no more use."""
+        self._over = asyncio.Event()
+
+    async def lost(self) -> NoReturn:
+        """Until the session is of no more use. Raises `Unavailable`."""
+        await self._over.wait()
+        raise Unavailable(self.over)
 
     async def keep(self) -> None:
         """Renew the channel's keys and show the server that we live, until cancelled or the session is over."""
@@ -160,6 +166,7 @@ class OpcUaActuator:
         """The session is of no more use, and what of it has not left this machine stays here."""
         if not self.over:
             self.over = why
+            self._over.set()
             with suppress(Unavailable):  # gone already
                 self._session.protocol.drop_unsent()
             self._session.abandon()

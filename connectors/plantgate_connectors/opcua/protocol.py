@@ -30,11 +30,13 @@ class BoundedProtocol(UASocketProtocol):
     """
 
     ended_by: BaseException | None = None
-    """What ended the connection from our side, if it was an error in what the server sent."""
+    """What ended the connection: the network's error, or one of ours at what the server sent; None for a plain end."""
 
     def __init__(self, *arguments: Any, caps: Limits, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._caps = caps
+        self.gone = asyncio.Event()
+        """The connection is over."""
 
     def data_received(self, data: bytes) -> None:
         """Give up on a chunk that is too long before it has arrived."""
@@ -54,7 +56,9 @@ class BoundedProtocol(UASocketProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait why."""
-        super().connection_lost(exc or cast("Exception | None", self.ended_by))
+        self.ended_by = exc or self.ended_by
+        super().connection_lost(cast("Exception | None", self.ended_by))
+        self.gone.set()
 
     async def send_request(
         self,

@@ -13,7 +13,7 @@ from plantgate.sdk import Context, Unavailable
 from plantgate_connectors.opcua.client import PlainClient, Resume
 from plantgate_connectors.opcua.credentials import discover, no_secret_in_clear, same_offer, secure
 from plantgate_connectors.opcua.endpoints import offered
-from plantgate_connectors.opcua.failures import translated
+from plantgate_connectors.opcua.failures import explain, translated
 from plantgate_connectors.opcua.limits import ServerLimits, ours, read_limits
 from plantgate_connectors.opcua.nodeids import node_id
 from plantgate_connectors.opcua.protocol import BoundedProtocol
@@ -97,12 +97,22 @@ class Session:
         return self.namespaces
 
     async def keep(self) -> None:
-        """Renew the channel's keys and show the server that we live. Never returns; raises `Unavailable`."""
-        loop = asyncio.get_running_loop()
+        """Renew the channel's keys and show the server that we live. Never returns; raises `Unavailable`.
+
+        A connection that ends is noticed at once, a server that falls silent with the next pulse.
+        """
+        loop, protocol = asyncio.get_running_loop(), self.protocol
         pulse = min(_PULSE_MOST_SECONDS, max(_PULSE_LEAST_SECONDS, self.session_timeout_seconds / 3))
         renewal = loop.time() + self._renew_after_seconds()
         while True:
-            await asyncio.sleep(min(pulse, max(0.0, renewal - loop.time())))
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(loop.time() + pulse, renewal)):
+                    await protocol.gone.wait()
+            if protocol.gone.is_set():
+                why, pause = explain(protocol.ended_by or ConnectionError("it closed the connection"))
+                raise Unavailable(
+                    f"{self._context.connection}: cannot reach the server: {why}", retry_after_seconds=pause
+                )
             if loop.time() >= renewal:
                 with translated(self._context, "renew the channel"):
                     async with asyncio.timeout(self._timeout_seconds):

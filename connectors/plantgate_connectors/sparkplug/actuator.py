@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Severity, Unavailable, severity
 from plantgate.sdk.plausible import doubt_clock
@@ -33,6 +33,13 @@ class SparkplugActuator:
         self._commanded: dict[str, int] = {}
         """By tag, how many messages of its edge node had been heard when the last command left."""
         self._turn = asyncio.Lock()
+
+    async def lost(self) -> NoReturn:
+        """Until the broker is gone, or the session of no more use. Raises `Unavailable`.
+
+        An edge node that dies ends no session: when it is born again, the next command works.
+        """
+        await self._link.ended()
 
     async def write(self, command: Command) -> None:
         """Send it once. Returns when the edge node has reported the value after that, in its data or in a birth.

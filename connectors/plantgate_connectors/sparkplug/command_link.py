@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 from plantgate.sdk import Command, Context, OutcomeUnknown, Unavailable
 from plantgate_connectors.mqtt import reasons
@@ -75,6 +75,10 @@ class CommandLink:
             await self._open().watch()
         except Unavailable as error:
             self._is_over(str(error))
+
+    async def ended(self) -> NoReturn:
+        """Until the session is over. Raises what ended it."""
+        await self._open().ended()
 
     def drop(self, why: str) -> None:
         """It is of no more use, and what of it has not left this machine stays here."""

@@ -33,9 +33,11 @@ class Commanded(Settings):
     """Device that has it; without, it is the edge node's own, and is written by NCMD instead of DCMD."""
     metric: str
     """Name of the metric, as the birth certificate has it."""
-    by: By = By.ALIAS
-    """`alias`: as the specification wants it, by the alias where the birth certificate gives one, else by name. `name`:
-    always by name, for edge nodes that do not look at aliases, and for those that hand them out anew between births."""
+    by: By = By.NAME
+    """`name`: by the name, always, which means the same metric in every birth. `alias`: by the alias where the birth
+    certificate gives one, as the specification wants it, and dangerous: an edge node that hands out its aliases anew
+    just then writes **another metric**, which is told afterwards as an unknown outcome. Only for edge nodes that do not
+    look at names, and whose aliases stay the same."""
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     """How far the number that the edge node reports after a command may be from the one that was sent, and still
     confirm it: for machines that round. In the metric's own unit."""
@@ -90,3 +92,7 @@ class Commands(Settings):
             tags.add(metric.tag)
             places.add(place)
         return self
+
+    def by_alias(self) -> list[str]:
+        """Tags whose metrics are called by what can change hands."""
+        return [metric.tag for metric in self.metrics if metric.by is By.ALIAS]

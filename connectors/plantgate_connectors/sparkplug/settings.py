@@ -184,6 +184,11 @@ class SparkplugSettings(Settings):
             found.append("publish.numbers: false leaves a consumer nothing by which to tell a repeat")
         if self.publish is not None and self.publish.datatypes:
             found.append("publish.datatypes: true is against the specification's advice and makes messages larger")
+        if self.commands is not None and (by_alias := self.commands.by_alias()):
+            found.append(
+                f"commands.metrics: {', '.join(by_alias)} by alias: an edge node that hands out its aliases anew just"
+                " then writes another metric; write by: name"
+            )
         if self.commands is not None and self.version is Version.V3_1_1:
             found.append(
                 "commands: in version 3.1.1 a command never expires: an edge node that was away and whose session the"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.sdk.quality import GOOD
@@ -38,6 +38,11 @@ class UrActuator:
         for tag, slot in self._slots.items():
             self._epochs[tag] = slot.epoch_after(self._live.state)
             self._send_idle(self._writes[tag], slot)
+
+    async def lost(self) -> NoReturn:
+        """Until the connection is gone, or has brought nothing for `silence_seconds`. Raises `Unavailable`."""
+        await asyncio.wait((self._link.gone,))
+        raise Unavailable(self._link.gone.result())
 
     async def write(self, command: Command) -> None:
         """Send it once. Returns when the robot program shows that it has taken and applied it.

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from plantgate.flow.noticed import noticed
 from plantgate.flow.stop import Stop
 from plantgate.sdk import Actuator, Command, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 
@@ -29,13 +30,18 @@ class Hand:
         self._there = asyncio.Event()
 
     async def session(self, stop: Stop) -> None:
-        """Keep a session open until asked to stop. Raises `Unavailable` when it is of no more use: open the next."""
-        async with self._open() as actuator:
-            self._actuator, self._broken = actuator, asyncio.Event()
-            self._there.set()
+        """Keep a session open until asked to stop. Raises `Unavailable` when it is of no more use: open the next.
+
+        It is used from the next command on: whoever is busy began in the session before, and ends there.
+        """
+        broken = asyncio.Event()
+        async with self._open() as actuator, noticed(actuator, broken.set):
             self._opened()
+            await stop.unless(self._nobody_busy)
+            self._actuator, self._broken = actuator, broken
+            self._there.set()
             try:
-                await stop.unless(self._broken.wait)
+                await stop.unless(broken.wait)
             finally:
                 self._actuator = None
                 self._there.clear()
@@ -53,22 +59,22 @@ class Hand:
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the machine has now. Raises `Unavailable`, `Rejected`; a bug of the actuator is `Unavailable` too."""
-        actuator = self._session()
+        actuator, broken = self._session()
         patience = Deadline(min(deadline.at, asyncio.get_running_loop().time() + _READ_SECONDS_MAX))
         try:
             async with patience.timeout():
                 return await actuator.read(tag, patience)
         except TimeoutError:
             if not deadline.passed():  # where it is only our own hurry, the session is as good as before
-                self._broken.set()
+                broken.set()
             raise Unavailable(f"{self.connection}: did not say in time what it has for {tag}") from None
         except Rejected:
             raise
         except Unavailable:
-            self._broken.set()
+            broken.set()
             raise
         except (Exception, asyncio.CancelledError) as error:
-            self._broken.set()
+            broken.set()
             if _we_are_cancelled(error):
                 raise
             raise Unavailable(f"{self.connection}: unexpected {type(error).__name__}: {error}") from error
@@ -78,32 +84,37 @@ class Hand:
 
         Any other error counts as an unknown outcome: it may have been met after sending.
         """
-        actuator = self._session()
+        actuator, broken = self._session()
         try:
             async with asyncio.timeout(confirm_seconds):
                 await actuator.write(command)
         except TimeoutError:
-            self._broken.set()
+            broken.set()
             raise OutcomeUnknown(f"{self.connection}: did not confirm {command.tag} in {confirm_seconds:g} s") from None
         except Rejected:
             raise
         except Unavailable:
             if not command.objection():  # otherwise the session is as good as before: the command was not
-                self._broken.set()
+                broken.set()
             raise
         except OutcomeUnknown:
-            self._broken.set()
+            broken.set()
             raise
         except (Exception, asyncio.CancelledError) as error:
-            self._broken.set()
+            broken.set()
             if _we_are_cancelled(error):
                 raise
             raise OutcomeUnknown(f"{self.connection}: unexpected {type(error).__name__}: {error}") from error
 
-    def _session(self) -> Actuator:
+    def _session(self) -> tuple[Actuator, asyncio.Event]:
+        """The session, and what it is told by that it is of no more use: a late call must not end the next one."""
         if self._actuator is None or not self.open:
             raise Unavailable(f"{self.connection}: there is no session for writing at the moment")
-        return self._actuator
+        return self._actuator, self._broken
+
+    async def _nobody_busy(self) -> None:
+        async with self.busy:
+            pass
 
 
 def _we_are_cancelled(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 from plantgate.sdk.backoff import Backoff
 from plantgate.sdk.clock import Clock, SystemClock, iso
-from plantgate.sdk.command import Actuator, Command, Setpoint
+from plantgate.sdk.command import Actuator, Command, NoticingActuator, Setpoint
 from plantgate.sdk.connector import Accept, Sink, Source
 from plantgate.sdk.context import Context
 from plantgate.sdk.deadline import Deadline
@@ -36,6 +36,7 @@ __all__ = [
     "Log",
     "Model",
     "ModelAdapter",
+    "NoticingActuator",
     "OneThread",
     "OutcomeUnknown",
     "Prediction",

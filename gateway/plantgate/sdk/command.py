@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias, runtime_checkable
 
 from plantgate.sdk.deadline import Deadline
 from plantgate.sdk.sample import Sample
@@ -54,5 +54,21 @@ class Actuator(Protocol):
 
         Raises `Unavailable` (no answer in time, or none that can be believed), `Rejected` (it never will). Cancelled,
         the session stays as good as it was, or every later call says that it is not.
+        """
+        ...
+
+
+@runtime_checkable
+class NoticingActuator(Actuator, Protocol):
+    """One that notices by itself that its session is over, also while nobody asks anything.
+
+    Any actuator may have this; of one that has not, the host learns it from the next command, which then fails.
+    """
+
+    async def lost(self) -> NoReturn:
+        """Until the session is of no more use: raises `Unavailable`, saying why, as soon as that is noticed.
+
+        The host waits for it beside the calls, and opens the next session; cancelling the wait changes nothing. A call
+        that is under way ends as it does without this: what was sent and is not answered is `OutcomeUnknown`.
         """
         ...

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plantgate.sdk import Command, Deadline, GatewayError, OutcomeUnknown, Rejected, Unavailable
+from plantgate.sdk import Command, Deadline, GatewayError, NoticingActuator, OutcomeUnknown, Rejected, Unavailable
 from plantgate.testing.acting import ActuatorUnderTest, D
 from plantgate.testing.simloop import running
 
@@ -59,6 +59,40 @@ class ActuatorUnderFaults(ActuatorUnderTest[D]):
                 assert isinstance(verdict, Unavailable), f"nothing was sent, and the verdict is {verdict!r}"
                 await self.done_once(device)
                 assert self.count(device) == 0, "parked, and sent when the connection was back"
+            await self.works(connector, device)
+
+    @pytest.mark.bad_network(dials=True)
+    async def test_a_session_lost_while_nothing_is_asked_is_noticed(self, tmp_path: Path) -> None:
+        """`lost` raises `Unavailable` when the device is gone, and not before; nothing of that session is sent later.
+
+        An actuator that cannot notice has no `lost`: the first command after the outage then fails for it.
+        Look at: an end of the connection that is only seen by the next call, and a wait for it that outlives a cancel.
+        """
+        network = running().network
+        async with self.device() as device:
+            connector = self.connector(device, tmp_path)
+            async with connector.actuator() as actuator:
+                if not isinstance(actuator, NoticingActuator):
+                    return
+                for number in (1, 2):  # the second wait is what is left by one that was cancelled
+                    losing = asyncio.create_task(actuator.lost())
+                    await actuator.read(self.tags[0], Deadline.after(10.0))
+                    await asyncio.sleep(self.patience_seconds)
+                    assert not losing.done(), "lost, it says, and nothing had happened"
+                    if number == 1:
+                        losing.cancel()
+                        await asyncio.wait([losing])
+                network.refuse(self.host)
+                network.reset(self.host)
+                await asyncio.wait([losing], timeout=self.patience_seconds)
+                assert losing.done(), f"{self.patience_seconds:.0f} s after the device had gone nobody had noticed"
+                assert isinstance(losing.exception(), Unavailable), f"lost, and it says {losing.exception()!r}"
+                assert str(losing.exception()), "`Unavailable` without a word: say what is away"
+                verdict = await self.outcome(actuator, self.command(1))
+                assert isinstance(verdict, Unavailable), f"nothing was sent, and the verdict is {verdict!r}"
+                network.heal(self.host)
+            await self.done_once(device)
+            assert self.count(device) == 0, "refused, and sent when the device was back"
             await self.works(connector, device)
 
     @pytest.mark.bad_network

@@ -437,8 +437,8 @@ HOST_APPLICATION: Final[dict[str, Check]] = {
 
 
 _WRITTEN: Final = "NCMD", "DCMD"
-_ANNOUNCED: Final[dict[int, str]] = {1: "boolean_value", 2: "double_value"}
-"""By alias, the field that the type of a metric asks for; 1 is the edge node's own, 2 the device's."""
+_ANNOUNCED: Final = {"mode": "boolean_value", "speed": "double_value"}
+"""By name, the field that the type of a metric asks for; `mode` is the edge node's own, `speed` the device's."""
 
 
 def _writes(story: Story, kind: str) -> list[Any]:
@@ -450,21 +450,25 @@ def _written(kind: str, check: Callable[[Any], bool]) -> Check:
     return lambda story: bool(_writes(story, kind)) and all(map(check, _writes(story, kind)))
 
 
+def _called(metric: Any) -> str:
+    return str(metric.name) or {1: "mode", 2: "speed"}[metric.alias]
+
+
 def _fits(metric: Any) -> bool:
-    return metric.WhichOneof("value") == _ANNOUNCED[metric.alias]
+    return metric.WhichOneof("value") == _ANNOUNCED[_called(metric)]
 
 
 COMMANDS: Final[dict[str, Check]] = {
     "topics-dcmd-topic": topics("DCMD", "/press"),
     "topics-dcmd-mqtt": lambda story: qos_0("DCMD")(story) and not_retained("DCMD")(story),
     "topics-dcmd-timestamp": timed("DCMD"),
-    "topics-dcmd-payload": _written("DCMD", lambda metric: metric.alias == 2),
+    "topics-dcmd-payload": _written("DCMD", lambda metric: _called(metric) == "speed"),
     "payloads-dcmd-timestamp": timed("DCMD"),
     "payloads-dcmd-seq": lambda story: not any(decoded(m).HasField("seq") for m in story.of("DCMD")),
     "payloads-dcmd-qos": qos_0("DCMD"),
     "payloads-dcmd-retain": not_retained("DCMD"),
     "operational-behavior-data-commands-dcmd-verb": topics("DCMD", "/press"),
-    "operational-behavior-data-commands-dcmd-metric-name": _written("DCMD", lambda metric: metric.alias == 2),
+    "operational-behavior-data-commands-dcmd-metric-name": _written("DCMD", lambda metric: _called(metric) == "speed"),
     "operational-behavior-data-commands-dcmd-metric-value": _written("DCMD", _fits),
     "operational-behavior-data-commands-ncmd-metric-value": _written("NCMD", _fits),
 }
@@ -520,17 +524,22 @@ async def test_a_host_application_holds_them(tmp_path: Path, version: str) -> No
 
 @pytest.mark.simulated(seeds=1)
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
-async def test_a_host_application_that_commands_holds_them(tmp_path: Path, version: str) -> None:
+@pytest.mark.parametrize(
+    ("each", "departed"), [({"by": "alias"}, []), ({}, ["payloads-alias-data-cmd-requirement"])], ids=["alias", "name"]
+)
+async def test_a_host_application_that_commands_holds_them(
+    tmp_path: Path, version: str, each: dict[str, Any], departed: list[str]
+) -> None:
     async with told() as (device, story):
         node = ObedientNode(device.broker)
         node.has("mode", datatype=BOOLEAN, value=False)
         node.has("speed", device="press", value=0.5)
         node.listen()
-        async with commanding(tmp_path, OWN, SPEED, version=version).actuator() as actuator:
+        async with commanding(tmp_path, OWN, SPEED, each=each, version=version).actuator() as actuator:
             await actuator.write(command("mode", True))
             await actuator.write(command("press/speed", 1.5))
         failed = [name for name, check in {**COMMANDS, **ALSO_OF_COMMANDS}.items() if not check(story)]
-        assert failed == []
+        assert failed == departed
 
 
 def test_a_check_fails_where_the_assertion_does_not_hold() -> None:

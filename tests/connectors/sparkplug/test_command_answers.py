@@ -46,10 +46,16 @@ async def test_an_edge_node_that_dies_on_a_command_leaves_its_outcome_unknown(tm
                 await actuator.read("press/speed", Deadline.after(5.0))
 
 
-@pytest.mark.parametrize("by", ["alias", "name"])
-async def test_an_alias_that_changes_hands_under_a_command_is_told_and_a_name_does_not(tmp_path: Path, by: str) -> None:
-    """Birth and command pass each other: by the alias, as the specification wants it, another metric is written."""
-    async with machine(SPEED, OTHER) as plant, commanding(tmp_path, SPEED, each={"by": by}).actuator() as actuator:
+@pytest.mark.parametrize("by", ["alias", "name", None])
+async def test_an_alias_that_changes_hands_under_a_command_is_told_and_a_name_does_not(
+    tmp_path: Path, by: str | None
+) -> None:
+    """Birth and command pass each other: by the alias, as the specification wants it, another metric is written.
+
+    Where nothing is said, the name is meant.
+    """
+    each = {} if by is None else {"by": by}
+    async with machine(SPEED, OTHER) as plant, commanding(tmp_path, SPEED, each=each).actuator() as actuator:
         assert await reads(actuator, "press/speed") == 0.5
         running().network.link(HOST).latency_seconds = (0.1, 0.1)
         plant.node.metrics[SPEED], plant.node.metrics[OTHER] = (2, 10, 0.5), (1, 10, 0.5)

@@ -20,8 +20,10 @@ pytestmark = pytest.mark.simulated(seeds=3)
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
-async def test_a_command_is_one_message_to_the_metric_by_its_alias(tmp_path: Path, version: str) -> None:
-    async with machine(SPEED, OWN) as plant, commanding(tmp_path, SPEED, OWN, version=version).actuator() as actuator:
+@pytest.mark.parametrize("by", ["name", "alias"])
+async def test_a_command_is_one_message_to_one_metric(tmp_path: Path, version: str, by: str) -> None:
+    ours = commanding(tmp_path, SPEED, OWN, each={"by": by}, version=version)
+    async with machine(SPEED, OWN) as plant, ours.actuator() as actuator:
         await actuator.write(command("press/speed", 2.5))
         await actuator.write(command("mode", 3.5))
         first, second = commands(plant.twin)
@@ -31,21 +33,20 @@ async def test_a_command_is_one_message_to_the_metric_by_its_alias(tmp_path: Pat
         assert payload.HasField("timestamp")
         assert not payload.HasField("seq")
         [metric] = payload.metrics
-        assert (metric.alias, metric.double_value) == (1, 2.5)
-        assert not metric.HasField("name")
+        assert metric.double_value == 2.5
+        assert (metric.HasField("name"), metric.HasField("alias")) == (by == "name", by == "alias")
+        assert (metric.name, metric.alias) == (("speed", 0) if by == "name" else ("", 1))
         assert not metric.HasField("datatype")
         assert plant.node.done == [(SPEED, 2.5), (OWN, 3.5)]
 
 
-async def test_a_command_goes_by_name_where_asked_for_or_where_no_alias_means_it(tmp_path: Path) -> None:
+async def test_a_command_goes_by_name_unless_told_otherwise_and_where_no_alias_means_it(tmp_path: Path) -> None:
     async with machine(SPEED, OWN) as plant:
-        async with commanding(
-            tmp_path / "a", SPEED, each={"by": "name"}, commands={"datatypes": True}
-        ).actuator() as one:
+        async with commanding(tmp_path / "a", SPEED, commands={"datatypes": True}).actuator() as one:
             await one.write(command("press/speed", 2.5))
         plant.node.metrics[OWN] = (1, 10, 0.5)  # an alias that two metrics have
         plant.node.report = lambda node, where, value: node.birth()
-        async with commanding(tmp_path / "b", SPEED).actuator() as other:
+        async with commanding(tmp_path / "b", SPEED, each={"by": "alias"}).actuator() as other:
             await other.write(command("press/speed", 4.5))
         named, ambiguous = (decoded(message).metrics[0] for message in commands(plant.twin))
         assert (named.name, named.HasField("alias"), named.datatype) == ("speed", False, 10)

@@ -92,6 +92,11 @@ def test_what_is_unwise_is_remarked() -> None:
     assert [remark.split()[0] for remark in remarks] == ["publish.numbers:", "publish.datatypes:"]
     *_, remark = Sparkplug.remarks(settings(subscribe=SCADA, commands={"metrics": [SPEED]}, version="3.1.1"))
     assert "never expires" in remark
+    by_alias = [{**SPEED, "by": "alias"}]
+    assert Sparkplug.remarks(settings(subscribe=SCADA, commands={"metrics": [SPEED]})) == ()
+    [remark] = Sparkplug.remarks(settings(subscribe=SCADA, commands={"metrics": by_alias}))
+    assert remark.startswith("commands.metrics: plant/line/press/speed by alias: ")
+    assert remark.endswith("then writes another metric; write by: name")
 
 
 @pytest.mark.simulated(seeds=1)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from plantgate.control.proposal import Answer, Proposal
 from plantgate.control.settings import ControlSettings, Role
 from plantgate.control.switches import EVERYTHING
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Batch, Command, Deadline, GatewayError, Sample, Setpoint, Settings
+from plantgate.sdk import Actuator, Batch, Command, Deadline, GatewayError, Sample, Setpoint, Settings
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
 from plantgate.testing.simloop import simulate
@@ -168,14 +168,15 @@ async def plant(
     address: Address | None = None,
     vault: Vault | None = None,
     vault_bytes_max: int = 2**30,
+    session: Callable[[], AbstractAsyncContextManager[Actuator]] | None = None,
 ) -> AsyncIterator[Plant]:
-    """One life of it."""
+    """One life of it; `session`: how the oven is reached, if not directly."""
     disk, oven, news, stop = disk or SimulatedDisk(), oven or Oven(), Quiet(), Stop()
     signer = Signer(ORIGIN, bytes(range(32)))
     past = Past()
     opening = AuditLog.open(FOLDER / "audit", ORIGIN, [signer], disk=disk, clock=WallClock(), hear=past.hear)
     async with await opening as log:
-        hand = Hand("plc", oven.session)
+        hand = Hand("plc", session or oven.session)
         acting = await Acting.begin(
             written or settings(),
             log,

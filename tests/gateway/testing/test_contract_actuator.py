@@ -54,6 +54,12 @@ class TestValve(ValveContract):
     """Right."""
 
 
+class TestAlertValve(ValveContract):
+    """Right, and notices when its session is lost."""
+
+    made = valve.AlertActuator
+
+
 def _case(made: type[valve.ValveActuator], case: str, tmp_path: Path, seed: int) -> None:
     vendor = type("Vendor", (ValveContract,), {"made": made})()
     method = getattr(vendor, case)
@@ -86,6 +92,10 @@ def _case(made: type[valve.ValveActuator], case: str, tmp_path: Path, seed: int)
         (valve.RefusingActuator, "test_a_connection_that_breaks_at_any_byte_is_judged_right", "nobody refused"),
         (valve.PatientActuator, "test_a_lost_answer_is_an_unknown_outcome", "still no verdict"),
         (valve.PatientActuator, "test_a_device_that_accepts_and_says_nothing_is_given_up", "did not say so"),
+        (valve.SleepingActuator, "test_a_session_lost_while_nothing_is_asked_is_noticed", "nobody had noticed"),
+        (valve.AnxiousActuator, "test_a_session_lost_while_nothing_is_asked_is_noticed", "nothing had happened"),
+        (valve.BrittleActuator, "test_a_session_lost_while_nothing_is_asked_is_noticed", "nothing had happened"),
+        (valve.RawActuator, "test_a_session_lost_while_nothing_is_asked_is_noticed", "and it says"),
         (valve.PatientReader, "test_a_machine_that_does_not_answer_is_not_read", "beyond the deadline"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from plantgate.sdk import (
     Actuator,
@@ -151,6 +151,15 @@ class ValveActuator:
             raise Unavailable(f"no answer: {error!r}") from error
         self.spoilt = True
         raise Unavailable("an answer to something else")
+
+
+class AlertActuator(ValveActuator):
+    """Notices when it is lost."""
+
+    async def lost(self) -> NoReturn:
+        while not (self.reader.at_eof() or self.reader.exception() or self.writer.is_closing()):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        raise Unavailable("plc: the connection is gone")
 
 
 class Valve(Connector[ValveSettings]):
@@ -336,3 +345,42 @@ class RefusingActuator(ValveActuator):
             await super().send(command)
         except OutcomeUnknown as error:
             raise Rejected(str(error)) from error
+
+
+class SleepingActuator(ValveActuator):
+    """Notices that it is lost when it is asked something."""
+
+    async def lost(self) -> NoReturn:
+        while not self.spoilt:  # noqa: ASYNC110  the mistake
+            await asyncio.sleep(0.1)
+        raise Unavailable("plc: the connection is gone")
+
+
+class AnxiousActuator(ValveActuator):
+    """Takes silence for a loss."""
+
+    async def lost(self) -> NoReturn:
+        await asyncio.sleep(30.0)
+        raise Unavailable("plc: nothing was heard of it")
+
+
+class BrittleActuator(ValveActuator):
+    """Its wait is spoilt by a cancel."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self.gone = asyncio.get_running_loop().create_future()
+
+    async def lost(self) -> NoReturn:
+        await self.gone
+        raise Unavailable("plc: the connection is gone")
+
+
+class RawActuator(AlertActuator):
+    """Lets the network's own error out."""
+
+    async def lost(self) -> NoReturn:
+        try:
+            await super().lost()
+        except Unavailable as error:
+            raise OSError(str(error)) from error
