@@ -6,6 +6,7 @@ own key.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from hashlib import sha256
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from plantgate.audit.note import Note
@@ -23,6 +25,7 @@ from plantgate.sdk.standing import Log
 LIMITS: Final = Limits(connections_max=64, per_peer_max=16, head_seconds=5.0, unread_seconds=10.0)
 """What clients may take; aiohttp has no such limits of its own."""
 _BODY_SECONDS: Final = 10.0
+_LOG: Final = logging.getLogger("plantgate.witness")
 _SIZE_TYPE: Final = "text/x.tlog.size"
 
 
@@ -31,7 +34,7 @@ async def serving(witness: Witness, origins: tuple[str, ...], host: str, port: i
     """Serve until the block ends; gives the port. Raises `OSError` if it cannot listen."""
     porter = Porter(lambda: _protocol(runner), LIMITS)
     application = _application(witness, origins, log, _known_to(porter))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, keepalive_timeout=15.0)
+    runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0, keepalive_timeout=15.0)
     await runner.setup()
     try:
         listening = await asyncio.get_running_loop().create_server(porter, host, port)
@@ -43,6 +46,14 @@ async def serving(witness: Witness, origins: tuple[str, ...], host: str, port: i
     finally:
         await runner.cleanup()
         porter.turn_out()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line is about a fault of ours: aiohttp writes a traceback for all that a stranger sends wrong, too."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_LOG.addFilter(_is_ours)
 
 
 def _protocol(runner: web.AppRunner) -> asyncio.BaseProtocol:

@@ -268,3 +268,14 @@ async def test_a_request_whose_head_has_come_has_its_own_time_and_no_more() -> N
             writer.write(b"old -1\n")
             assert (await reader.read()).startswith(said)
             writer.close()
+
+
+@pytest.mark.simulated(seeds=1)
+async def test_a_strangers_nonsense_is_answered_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(witness(), (ORIGIN,), "box2", 9490, RecordedLog()):
+        for raw in (b"\x16\x03\x01nonsense\r\n\r\n", b"GET /\x1b[2J HTTP/1.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("box2", 9490)
+            writer.write(raw)
+            assert (await reader.read()).split(b" ")[1] == b"400"
+            writer.close()
+    assert not caplog.records
