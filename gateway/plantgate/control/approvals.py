@@ -66,6 +66,8 @@ class Approvals:
     def __init__(self, gate: Gate, record: Record, clock: Clock) -> None:
         self._gate, self._record, self._clock = gate, record, clock
         self._questions: dict[str, Question] = {}
+        self._asking = 0
+        """Questions that are being put on record."""
 
     async def propose(self, proposal: Proposal) -> Answer:
         """Act on it; where people have to agree, ask them: the answer then waits, and names the question."""
@@ -74,8 +76,8 @@ class Approvals:
             return answer
         limits, rule = self._gate.book.limits[proposal.tag], self._gate.book.rules[proposal.rule]
         self._forget()
-        if len(self._questions) >= WAITING_MAX:
-            sentence = f"{len(self._questions)} writes wait for people already; decide about those first"
+        if (waiting := len(self._questions) + self._asking) >= WAITING_MAX:
+            sentence = f"{waiting} writes wait for people already; decide about those first"
             return await self._gate.refuse(proposal, "people", sentence)
         if proposal.deadline.left() < _NOT_LONG:
             sentence = f"{answer.reason}, and the deadline leaves no time to ask; class and deadline do not fit"
@@ -146,18 +148,22 @@ class Approvals:
         command = _command(proposal, limits, rule, iso(wall) or "")
         digest = "sha256:" + hashlib.sha256(msgspec.json.encode(command, order="sorted")).hexdigest()
         asked = replace(proposal, deadline=until)
+        self._asking += 1
+        try:
+            entry = await self._record.observed(
+                Kind.APPROVAL,
+                proposal.who,
+                target=Target(connection=limits.settings.connection, address=limits.tag),
+                note=f"asked: {answer.reason}",
+                details={**command, "command": digest},
+            )
+        finally:
+            self._asking -= 1
         self._questions = {  # a newer question of the same proposer about the same tag takes the place of the older
             name: each
             for name, each in self._questions.items()
             if (each.proposal.who.id, each.limits.tag) != (proposal.who.id, limits.tag)
         }
-        entry = await self._record.observed(
-            Kind.APPROVAL,
-            proposal.who,
-            target=Target(connection=limits.settings.connection, address=limits.tag),
-            note=f"asked: {answer.reason}",
-            details={**command, "command": digest},
-        )
         question = Question(entry.id, asked, limits, rule, digest, command, until, wall)
         self._questions[entry.id] = question
         return Answer(standing=Standing.WAITING, reason=answer.reason, entry=entry.id, checks=answer.checks)

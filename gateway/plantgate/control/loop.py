@@ -8,7 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Final
 
 from plantgate.audit.entry import Kind, Payload, Reckoning, Result, Who
@@ -19,7 +20,19 @@ from plantgate.control.proposal import Answer, Proposal, Standing
 from plantgate.control.settings import DecisionSettings, LoopSettings
 from plantgate.control.typed import plain, vector_text
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Camera, Deadline, Exhausted, Frame, GatewayError, Log, Model, Prediction, Rejected, Value
+from plantgate.sdk import (
+    Camera,
+    Deadline,
+    Exhausted,
+    Frame,
+    GatewayError,
+    Log,
+    Model,
+    Prediction,
+    Rejected,
+    Unavailable,
+    Value,
+)
 
 BOUNDS_MS: Final = (5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 120.0, 200.0, 500.0)
 """Upper ends of the histogram's bins; one more has what took longer."""
@@ -87,17 +100,26 @@ class Loop:
 
     async def run(self, camera: Camera, model: Model, stop: Stop) -> None:
         """Look at every picture until asked to stop, or until there are no more. Raises `GatewayError`: open anew."""
-        while not stop.is_set():
-            try:
-                frame = await stop.unless(camera.frame)
-            except Exhausted:
-                return
-            if frame is not None:
-                await self.look(frame, model)
+        try:
+            while not stop.is_set():
+                try:
+                    frame = await stop.unless(camera.frame)
+                except Exhausted:
+                    return
+                if frame is not None:
+                    await self.look(frame, model)
+        except asyncio.CancelledError as error:
+            # A library may cancel what its caller waits for, which is no wish of ours, and must not end the loop.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            why = "a wait of the camera's or of the model's own was cancelled"
+            raise Unavailable(f"{self.name}: {why}") from error
 
     async def look(self, frame: Frame, model: Model) -> tuple[Answer, ...]:
         """One picture, to its end. Raises `Unavailable` where the model cannot be asked."""
         self.figures.frames += 1
+        # A camera whose clock is ahead, or none at all, moves no deadline.
+        frame = replace(frame, at=min(asyncio.get_running_loop().time(), frame.at))
         deadline = Deadline(frame.at + self._settings.deadline_ms / 1000)
         try:
             async with deadline.timeout():
@@ -142,7 +164,7 @@ class Loop:
         try:
             yield (promise.payload,)
         finally:
-            await kept.redeem(promise)
+            kept.redeem(promise)
 
     async def _act(
         self,
@@ -229,13 +251,15 @@ def _surest_first(facts: Value) -> list[Value]:
         return []
     if isinstance(facts, str | bytes | Mapping) or not hasattr(facts, "__iter__"):
         return [facts]
-    return sorted(facts, key=lambda fact: -_own_confidence(fact, 0.0))
+    return sorted(facts, key=lambda fact: -max(0.0, _stated(fact)))
 
 
 def _confidence(fact: Value, prediction: Prediction) -> float:
-    return _own_confidence(fact, prediction.confidence)
+    """Its own, where it says one."""
+    return _stated(fact) if isinstance(fact, Mapping) and "confidence" in fact else prediction.confidence
 
 
-def _own_confidence(fact: Value, otherwise: float) -> float:
+def _stated(fact: Value) -> float:
+    """What a fact says of its own confidence; NaN, which passes no guard, where that is no number."""
     own = fact.get("confidence") if isinstance(fact, Mapping) else None
-    return own if isinstance(own, float) else otherwise
+    return float(own) if isinstance(own, float) or (type(own) is int and own in (0, 1)) else nan

@@ -63,7 +63,7 @@ class Shadow:
         self._log.error("a proposer is sent into the shadow: its writes are judged, and not made", source=name)
         try:
             await self._stop(name, GATEWAY, reason)
-        except GatewayError as error:  # the switch counts all the same
+        except (GatewayError, OSError) as error:  # the switch counts all the same
             self._log.error("a proposer in the shadow could not be put on record", source=name, reason=str(error))
 
 

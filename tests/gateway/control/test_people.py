@@ -1,12 +1,13 @@
 """What people agree to: one exact command, once, in time, and never their own; and what it takes to arm."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from plantgate.audit.entry import Kind, Result, Who
-from plantgate.control.approvals import Person, Question
+from plantgate.control.approvals import WAITING_MAX, Person, Question
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.switches import EVERYTHING
 from plantgate.sdk import Deadline, GatewayError, Rejected
@@ -215,6 +216,28 @@ def test_questions_do_not_pile_up_without_end() -> None:
             refused = await ask("one more")
             assert "100 writes wait for people already" in refused.reason
             assert here.entries()[-1].id == refused.entry, "the refusal is on record"
+
+    run(main)
+
+
+def test_questions_that_are_asked_at_the_same_moment_do_not_pile_up_either() -> None:
+    """Each was counted only once it was on record."""
+
+    async def main() -> None:
+        async with plant() as here:
+
+            def ask(name: str) -> Coroutine[Any, Any, Answer]:
+                who = Who(kind="person", id=name)
+                proposal = here.proposal(60, tag=SPEED, rule="R-2", who=who, deadline=Deadline.after(60))
+                return here.acting.approvals.propose(proposal)
+
+            answers = await asyncio.gather(*(ask(f"p-{number}") for number in range(150)))
+            assert len(here.acting.approvals.waiting()) == WAITING_MAX
+            assert [answer.standing for answer in answers].count(Standing.WAITING) == WAITING_MAX
+            for question in here.acting.approvals.waiting():
+                await here.acting.approvals.deny(question.id, ANNA, "too many")
+            await asyncio.gather(ask("p-0"), ask("p-0"))
+            assert len(here.acting.approvals.waiting()) == 1, "the newer one takes the place of the older"
 
     run(main)
 

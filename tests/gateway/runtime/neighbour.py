@@ -74,6 +74,8 @@ class Neighbour(Connector[NeighbourSettings]):
         """The deed, if it is time for it."""
         Neighbour.done += 1
         if Neighbour.done > self.settings.after:
+            if self.settings.deed is Deed.HANG:
+                (self.context.folder / "hangs").write_text(str(os.getpid()))  # from here on it does
             await _do(self.settings.deed)
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import msgspec
 import pytest
@@ -43,6 +43,8 @@ class Drive:
     fails: Exception | None = None
     answers: bool = True
     opened: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """The connection to it is."""
     tidies_seconds: float = 0.0
 
     async def wait(self) -> None:
@@ -60,10 +62,15 @@ class Driving(Connector[Nothing]):
     @asynccontextmanager
     async def actuator(self) -> AsyncIterator[Actuator]:
         self.drive.opened += 1
+        self.drive.gone.clear()
         try:
             yield self
         finally:
             await asyncio.sleep(self.drive.tidies_seconds)
+
+    async def lost(self) -> NoReturn:
+        await self.drive.gone.wait()
+        raise Unavailable("drive: the connection is gone")
 
     async def write(self, command: Command) -> None:
         await self.drive.wait()
@@ -182,6 +189,41 @@ async def test_the_end_of_a_cell_is_seen_while_nobody_asks_it_anything(tmp_path:
 
 
 @pytest.mark.simulated(seeds=5)
+async def test_a_machine_lost_while_nobody_asks_anything_ends_the_session_and_not_the_cell(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        begun = running().elapsed
+        async with session_that_ends(here, "drive: the connection is gone") as over:
+            await over.write(command())
+            here.drive.gone.set()
+        assert running().elapsed - begun < 5.0
+        assert here.remote.context.standing.state is State.AWAY
+        with pytest.raises(Unavailable, match="drive: the connection is gone"):
+            await over.write(command(2.0))
+        async with here.remote.actuator() as actuator:
+            await actuator.write(command(3.0))
+        assert here.drive.got == [("intent 7", 1.0), ("intent 7", 3.0)]
+        assert here.nursery.born == 1
+
+
+@pytest.mark.simulated(seeds=5)
+async def test_a_machine_lost_while_a_command_is_under_way_is_told_by_that_command_first(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        for verdict in (None, OutcomeUnknown("sent, and then nothing"), Unavailable("nothing was sent")):
+            sent = asyncio.Event()
+            here.drive.waits, here.drive.fails = lambda sent=sent: sent, verdict
+            async with session_that_ends(here, "drive: the connection is gone") as actuator:
+                writing = asyncio.create_task(actuator.write(command()))
+                await asyncio.sleep(0.5)
+                here.drive.gone.set()
+                await asyncio.sleep(0.5)
+                assert not writing.done()
+                sent.set()
+            await asyncio.wait([writing])
+            assert type(writing.exception()) is type(verdict)
+        assert here.drive.got == [("intent 7", 1.0)]
+
+
+@pytest.mark.simulated(seeds=5)
 async def test_what_was_told_to_a_cell_that_is_ended_for_standing_still_nobody_does_later(tmp_path: Path) -> None:
     async with scene(tmp_path, stall_seconds=1.0) as here:
         async with session_that_ends(here, "has stood still") as actuator:
@@ -253,9 +295,9 @@ async def test_a_write_that_was_given_up_while_its_cell_stood_still_is_not_sent(
 
 
 @pytest.mark.simulated(seeds=5)
-async def test_the_next_session_begins_when_the_one_before_has_ended_however_long_that_takes(tmp_path: Path) -> None:
+async def test_the_next_session_begins_when_the_one_before_has_ended(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
-        here.drive.tidies_seconds = 300.0
+        here.drive.tidies_seconds = 50.0
         async with here.remote.actuator() as actuator:
             here.drive.waits = asyncio.Event
             with pytest.raises(TimeoutError):
@@ -264,7 +306,7 @@ async def test_the_next_session_begins_when_the_one_before_has_ended_however_lon
         begun = running().elapsed
         opening = here.remote.actuator()
         await opening.__aenter__()
-        assert running().elapsed - begun > 290.0
+        assert running().elapsed - begun > 45.0
         assert here.drive.opened == 2
         here.drive.tidies_seconds = 0.0
         await opening.__aexit__(None, None, None)
@@ -272,12 +314,15 @@ async def test_the_next_session_begins_when_the_one_before_has_ended_however_lon
 
 @pytest.mark.simulated(seeds=5)
 async def test_a_machine_that_does_not_say_what_it_has_is_not_waited_for(tmp_path: Path) -> None:
-    async with scene(tmp_path) as here, here.remote.actuator() as actuator:
-        here.drive.waits = asyncio.Event
-        begun = running().elapsed
-        with pytest.raises(Unavailable, match="in time"):
-            await actuator.read("press/speed", Deadline.after(2.0))
-        assert running().elapsed - begun < 2.1
+    async with scene(tmp_path) as here:
+        async with session_that_ends(here, "goes on to say nothing") as actuator:
+            here.drive.waits = asyncio.Event
+            begun = running().elapsed
+            with pytest.raises(Unavailable, match="in time"):
+                await actuator.read("press/speed", Deadline.after(2.0))
+            assert running().elapsed - begun < 2.1
+            with pytest.raises(Unavailable, match="an earlier call is still under way; nothing was sent"):
+                await actuator.write(command(seconds=1.0))
         with pytest.raises(Unavailable, match="closed"):
             await actuator.write(command())
 

@@ -129,7 +129,7 @@ async def test_the_end_of_a_cell_is_the_end_of_its_cameras_session_and_of_nothin
 async def test_a_picture_too_large_to_cross_is_said_and_the_cell_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted, "FRAME_BYTES_MAX", 1000)
+    monkeypatch.setattr(hosted, "PICTURE_BYTES_MAX", 500)
     nursery = Nursery()
     async with watching(tmp_path, nursery) as there:
         async with there.camera() as camera:

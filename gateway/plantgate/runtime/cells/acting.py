@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from plantgate.runtime.cells.link import Session
@@ -30,7 +30,8 @@ class CelledActuator:
                 await self._session.call(told)
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
-        """As `Actuator.read`. Cancelled, or too late, every later call is `Unavailable`."""
+        """As `Actuator.read`. Cancelled, or too late, the session stays as good as it was, unless the cell goes on to
+        say nothing: then every later call is `Unavailable`."""
         async with self._in_turn(tag, deadline):
             try:
                 async with deadline.timeout():
@@ -43,15 +44,14 @@ class CelledActuator:
 
     @asynccontextmanager
     async def _in_turn(self, tag: str, deadline: Deadline) -> AsyncIterator[None]:
-        try:
-            async with deadline.timeout():
-                await self._turn.acquire()
-        except TimeoutError:
-            raise Unavailable(f"{tag}: an earlier call is still under way; nothing was sent") from None
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                async with deadline.timeout():
+                    await stack.enter_async_context(self._turn)
+                    await self._session.done()
+            except TimeoutError:
+                raise Unavailable(f"{tag}: an earlier call is still under way; nothing was sent") from None
             yield
-        finally:
-            self._turn.release()
 
     @contextmanager
     def _looking(self, command: Command) -> Iterator[None]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final, Protocol, TypeAlias, cast
 
 from plantgate.flow.deadletter import DeadLetterFile
+from plantgate.flow.noticed import noticed
 from plantgate.flow.stop import Stop
 from plantgate.runtime.cells.messages import (
     Ask,
@@ -27,7 +28,8 @@ from plantgate.runtime.cells.messages import (
     Take,
     Write,
 )
-from plantgate.runtime.cells.wire import FRAME_BYTES_MAX, PIECE_BYTES_MAX, packed, unpacked
+from plantgate.runtime.cells.verdicts import told
+from plantgate.runtime.cells.wire import FRAME_BYTES_MAX, PICTURE_BYTES_MAX, PIECE_BYTES_MAX, packed, unpacked
 from plantgate.sdk import (
     Actuator,
     Batch,
@@ -54,7 +56,10 @@ Order: TypeAlias = Read | Take | Write | Ask | Look | Close
 
 _ORDERS_MOST: Final = 4
 _TIDY_SECONDS: Final = 10.0
-"""How long the next session waits for one that was cut, unless it acts on a machine."""
+"""How long the next session waits for those that were cut."""
+_TIDY_ACTING_SECONDS: Final = 60.0
+"""The same of one that acts on a machine. Then the whole cell is ended: what a write did that was cut can be asked for
+only when it can do no more."""
 
 
 @dataclass(slots=True)
@@ -73,8 +78,16 @@ class Host(Protocol):
         """Answer, and say first how the use of that number stands."""
         ...
 
+    def still_there(self) -> bool:
+        """Hear what the gateway has told already; False if it is gone."""
+        ...
+
     def forget(self, session: int) -> None:
         """It has ended."""
+        ...
+
+    def end(self) -> None:
+        """End the cell, and with it what would not end by itself."""
         ...
 
 
@@ -85,7 +98,8 @@ class HostedSession:
     host: Host
     opened: Open
     building: "asyncio.Task[Use]"
-    former: "asyncio.Task[None] | None"
+    before: "list[asyncio.Task[None]]"
+    """Sessions of the same use and role that had not ended when this one was asked for."""
     task: "asyncio.Task[None]" = field(init=False)
     orders: "asyncio.Queue[Order]" = field(default_factory=lambda: asyncio.Queue(_ORDERS_MOST))
     stop: Stop = field(default_factory=Stop)
@@ -98,6 +112,8 @@ class HostedSession:
         """The gateway has said something about this session."""
         match message:
             case Cut():
+                self.recalled = "it was given up"
+                self.stop.set()  # for a connector that makes an error of its own of being cancelled
                 self.task.cancel()
             case Recall():
                 self.recalled = message.reason
@@ -111,13 +127,12 @@ class HostedSession:
     async def run(self) -> None:
         """Never raises but for cancellation: what a session meets is the gateway's to hear, and nobody else's."""
         try:
-            if self.former is not None:
-                # One that was cut may still be tidying up, and a connector has one session at a time. What a write
-                # did that was cut can be asked for only when it can do no more.
-                await asyncio.wait([self.former], timeout=None if self.opened.role is Role.ACTUATOR else _TIDY_SECONDS)
-                self.former = None
             self.use = await asyncio.shield(self.building)
             standing, log = self.use.context.standing, self.use.context.log
+            if not await self._alone():
+                self._raised(Unavailable("an earlier session has not ended; its cell is ended with it"), ended=True)
+                log.error("a session for writing has not ended, ending the cell with it", seconds=_TIDY_ACTING_SECONDS)
+                return self.host.end()
             if standing.state is State.UP:
                 # The session before ended there and well, and the gateway has said since how the use stands: what was
                 # told before must be news again.
@@ -127,8 +142,9 @@ class HostedSession:
             except GatewayError as error:
                 standing.away(str(error))
                 self._raised(error, ended=True)
-            except Exception as error:
-                # python/cpython#116720, see `runtime.supervisor`: a group that was cancelled can raise something else.
+            except (Exception, asyncio.CancelledError) as error:
+                # A library may cancel what its caller waits for, which is no wish of ours. And a group that was
+                # cancelled can raise something else: python/cpython#116720, see `runtime.supervisor`.
                 if (task := asyncio.current_task()) is not None and task.cancelling():
                     raise asyncio.CancelledError from error
                 said = f"unexpected {type(error).__name__}: {error}"
@@ -138,8 +154,19 @@ class HostedSession:
                 self._raised(Unavailable(said), ended=True)
             else:
                 self._say(Closed(self.opened.session))
+            return None
         finally:
             self.host.forget(self.opened.session)
+
+    async def _alone(self) -> bool:
+        """Wait for sessions that were cut and may be tidying up: a connector has one at a time. False if it must not
+        go on."""
+        acting = self.opened.role is Role.ACTUATOR
+        if not self.before:
+            return True
+        _, late = await asyncio.wait(self.before, timeout=_TIDY_ACTING_SECONDS if acting else _TIDY_SECONDS)
+        self.before.clear()
+        return not (late and acting)
 
     async def _serve(self) -> None:
         if (connector := self.use.connector) is None:
@@ -161,7 +188,7 @@ class HostedSession:
 
     async def _take(self, sink: Sink) -> None:
         self._say(Done(self.opened.session))
-        while isinstance(order := await self.orders.get(), Take):
+        while isinstance(order := await self.stop.unless(self.orders.get), Take):
             try:
                 await sink.accept(unpacked(order.parcel))
             except Rejected as error:
@@ -170,24 +197,30 @@ class HostedSession:
                 self._say(Done(self.opened.session))
 
     async def _act(self, actuator: Actuator) -> None:
-        """A call that raises leaves the session as good as its connector says with the next one."""
-        self._say(Done(self.opened.session))
-        while not isinstance(order := await self.orders.get(), Close):
-            try:
-                self._say(await self._acted(actuator, order))
-            except GatewayError as error:
-                self._raised(error, ended=False)
+        """A call that raises leaves the session as good as its connector says with the next one, or by itself."""
+        async with noticed(actuator, self.stop.set):
+            self._say(Done(self.opened.session))
+            while (order := await self.stop.unless(self.orders.get)) is not None:
+                try:
+                    self._say(await self._acted(actuator, order))
+                except GatewayError as error:
+                    said = isinstance(error, Unavailable | Rejected) or not isinstance(order, Write)
+                    self._raised(error if said else OutcomeUnknown(str(error)), ended=False)
 
     async def _acted(self, actuator: Actuator, order: Order) -> Done | Given:
         session = self.opened.session
         if isinstance(order, Write):
             deadline = Deadline(order.deadline)
-            await actuator.write(Command(order.command, order.tag, order.value, deadline, lambda: self.recalled))
+            await actuator.write(Command(order.command, order.tag, order.value, deadline, self._recalled))
             return Done(session)
         assert isinstance(order, Ask)
         sample = await actuator.read(order.tag, Deadline(order.deadline))
         (parcel,) = _parcels(Batch.of([sample]))
         return Given(session, parcel, whole=True)
+
+    def _recalled(self) -> str:
+        """As it is now: a cell that stood still may have been told so, and not have read it."""
+        return self.recalled if self.host.still_there() else "the gateway is gone"
 
     async def _see(self, camera: Camera) -> None:
         self._say(Done(self.opened.session))
@@ -242,15 +275,18 @@ class HostedSession:
         self.host.say(answer, self.use, self.opened.use)
 
     def _raised(self, error: GatewayError, *, ended: bool) -> None:
-        later = error.retry_after_seconds if isinstance(error, Unavailable) else None
-        self._say(Raised(self.opened.session, _verdict(error), str(error), later, ended))
+        self._say(told(self.opened.session, error, ended=ended))
 
 
 def _shown(session: int, frame: Frame) -> Shown:
     size, pixels = frame.pixels.nbytes, frame.pixels
-    if size > FRAME_BYTES_MAX // 2:
-        raise Unavailable(f"{frame.name}: a picture of {size} bytes is too large to leave the cell")
-    flat = cast(bytes, pixels.cast("B"))  # encoded from where they lie
+    if size > PICTURE_BYTES_MAX:
+        raise Unavailable(
+            f"{frame.name}: a picture of {size} bytes is too large to leave the cell, {PICTURE_BYTES_MAX} are the most;"
+            " take its connection out of `cells`"
+        )
+    # Encoded from where they lie; what is a part of a larger picture is copied.
+    flat = cast(bytes, pixels.cast("B") if pixels.c_contiguous else pixels.tobytes())
     return Shown(session, frame.name, tuple(pixels.shape or ()), flat, frame.at, frame.time, dict(frame.context))
 
 
@@ -262,14 +298,3 @@ def _parcels(batch: Batch) -> list[Parcel]:
     if size <= PIECE_BYTES_MAX or len(batch) <= 1:
         return [parcel]
     return [piece for half in halves(batch) for piece in _parcels(half)]
-
-
-def _verdict(error: GatewayError) -> str:
-    match error:
-        case Rejected():
-            return "rejected"
-        case OutcomeUnknown():
-            return "unknown"
-        case Exhausted():
-            return "exhausted"
-    return "unavailable"

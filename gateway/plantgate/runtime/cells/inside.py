@@ -30,8 +30,8 @@ class Inside:
         self._context, self._news, self._gone = context, news, gone
         self._uses: dict[int, asyncio.Task[Use]] = {}
         self._sessions: dict[int, HostedSession] = {}
-        self._last: dict[tuple[int, Role], asyncio.Task[None]] = {}
-        """The last session of each use and role."""
+        self._begun: dict[tuple[int, Role], list[asyncio.Task[None]]] = {}
+        """Of each use and role the last session, and those before it that had not ended when it began."""
         self._group = asyncio.TaskGroup()
 
     async def serve(self, connect: Callable[[asyncio.Protocol], Awaitable[object]]) -> None:
@@ -53,7 +53,7 @@ class Inside:
             case Drop():
                 self._uses.pop(message.use).cancel()
                 for role in Role:
-                    self._last.pop((message.use, role), None)
+                    self._begun.pop((message.use, role), None)
             case Open():
                 self._open(message)
             case _:
@@ -64,6 +64,15 @@ class Inside:
         """Answer, and say first how the use stands: the gateway must not hear of it too late."""
         self._tell_standing(number, use)
         self.wire.say(answer)
+
+    def still_there(self) -> bool:
+        """Hear what the gateway has told already; False if it is gone."""
+        self.wire.catch_up()
+        return not self.wire.over.done()
+
+    def end(self) -> None:
+        """End the cell, and with it what would not end by itself."""
+        self.wire.hang_up()
 
     def forget(self, session: int) -> None:
         """It has ended."""
@@ -84,10 +93,11 @@ class Inside:
             self.wire.say(Raised(message.session, "unavailable", "its flow has ended", None, ended=True))
             return
         key = message.use, message.role
-        session = HostedSession(self, message, building, self._last.get(key))
+        before = [task for task in self._begun.get(key, ()) if not task.done()]
+        session = HostedSession(self, message, building, before)
         self._sessions[message.session] = session
         session.task = self._group.create_task(session.run(), name=f"session {message.session}")
-        self._last[key] = session.task
+        self._begun[key] = [*before, session.task]
 
     async def _beat(self) -> None:
         while True:

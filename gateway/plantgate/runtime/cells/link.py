@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Final, TypeAlias
 
@@ -28,19 +28,19 @@ from plantgate.runtime.cells.messages import (
     Take,
     Write,
 )
+from plantgate.runtime.cells.verdicts import heard
 from plantgate.runtime.cells.wire import ANSWERED, FRAME_BYTES_MAX, Broken, Wire, packed, unpacked
-from plantgate.sdk import Batch, Cursor, Exhausted, Frame, GatewayError, OutcomeUnknown, Rejected, Unavailable
+from plantgate.sdk import Batch, Cursor, Frame, GatewayError, Rejected, Unavailable
 from plantgate.store.codec import Unreadable
 
 Answer: TypeAlias = Done | Given | Shown | Raised | Closed
 Brought: TypeAlias = Batch | Frame | None
 """What an answer brings."""
 
-_VERDICTS: Final[dict[str, type[GatewayError]]] = {
-    "rejected": Rejected,
-    "unknown": OutcomeUnknown,
-    "exhausted": Exhausted,
-}
+_ANSWER_SECONDS: Final = 5.0
+"""How long a question stands that nobody waits for any more, before its session is given up."""
+_CLOSE_SECONDS: Final = 60.0
+"""How long a session may take to end as asked."""
 _PIECE: Final = "\0piece"
 """Cursor of a piece: there is nothing to acknowledge before the last one."""
 
@@ -153,7 +153,8 @@ class Session:
         return frame
 
     async def call(self, message: Write | Ask) -> Brought:
-        """Have it done, and what it brings. Cancelled, the session is of no more use: nobody hears the answer.
+        """Have it done, and what it brings. A write that was cancelled leaves a session of no more use: nobody hears
+        the answer. A question stands for a while, see `done`.
 
         Raises as the actuator does. A write that was told to a cell which is gone before it has answered is
         `OutcomeUnknown`; `Unavailable` only where the cell was told nothing, or has said that nothing was sent.
@@ -162,8 +163,22 @@ class Session:
         try:
             return await self._answer()
         except asyncio.CancelledError:
-            self.cut()
+            if isinstance(message, Write):
+                self.cut()
+            else:
+                asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._give_up, message)
             raise
+
+    async def done(self) -> None:
+        """Until nothing is asked: what nobody waits for any more is answered all the same, and then of no interest."""
+        if self._asked is not None:
+            with suppress(GatewayError):
+                await self._answer()
+
+    def _give_up(self, question: Asked) -> None:
+        if self._asked is question and self._end is None:
+            self.cut()
+            self.over.set_result(Unavailable("the cell goes on to say nothing about what it was asked"))
 
     def tell(self, message: Asked) -> None:
         """Say something that is not answered."""
@@ -179,7 +194,10 @@ class Session:
         self._closing = asyncio.get_running_loop().create_future()
         self._link.say(Close(self.number, self._acknowledge))
         try:
-            await self._closing
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._closing
+        except TimeoutError:
+            self.cut()
         except asyncio.CancelledError:
             self.cut()
             raise
@@ -195,7 +213,7 @@ class Session:
         if isinstance(message, Closed) or (isinstance(message, Raised) and message.ended):
             self._ended(message)
             if not self.over.done():
-                self.over.set_result(_error(self._end or _CLOSED))
+                self.over.set_result(heard(self._end or _CLOSED))
         elif self._closing is not None or self._end is not None:
             return  # too late: it will be given again, or asked for
         elif self._asked is None or self._answers:
@@ -222,7 +240,7 @@ class Session:
 
     def _ask(self, message: Asked) -> None:
         if self._end is not None:
-            raise _error(self._end)
+            raise heard(self._end)
         if self._link.over:
             raise Unavailable(self._link.over)
         assert self._asked is None, "one call at a time"
@@ -237,7 +255,7 @@ class Session:
             await self._wait
         answer, self._asked = self._answers.popleft(), None
         if isinstance(answer, Raised):
-            raise _error(answer)
+            raise heard(answer)
         return answer
 
 
@@ -277,9 +295,3 @@ _CLOSED: Final = Raised(0, "unavailable", "the session is closed", None, ended=T
 
 def _unknown(end: Raised) -> Raised:
     return Raised(0, "unknown", f"told to write, and then {end.message}; look at the machine", None, ended=True)
-
-
-def _error(raised: Raised) -> GatewayError:
-    if (verdict := _VERDICTS.get(raised.verdict)) is not None:
-        return verdict(raised.message)
-    return Unavailable(raised.message, retry_after_seconds=raised.retry_after_seconds)
