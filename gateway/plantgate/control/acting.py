@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from plantgate.audit.entry import Entry, Kind, decode
+from plantgate.audit.entry import Entry, Kind, Who, decode
 from plantgate.audit.log import AuditLog
 from plantgate.control.approvals import Approvals
 from plantgate.control.arming import Arming
-from plantgate.control.book import BUILT_IN, Book
+from plantgate.control.book import BUILT_IN, Book, Text
 from plantgate.control.desk import Desk
 from plantgate.control.evidence import Evidence
 from plantgate.control.gate import Gate
@@ -24,12 +24,12 @@ from plantgate.control.past import Past
 from plantgate.control.reconcile import reconcile
 from plantgate.control.record import GATEWAY, Ledger, Record
 from plantgate.control.settings import ControlSettings
-from plantgate.control.shadow import Shadow
+from plantgate.control.shadow import Shadow, source
 from plantgate.control.steady import Steady
 from plantgate.control.switches import EVERYTHING, NotKept, Switches, Thrown
 from plantgate.control.typed import read_back
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Clock, Log, Settings, iso
+from plantgate.sdk import Clock, Log, Model, Settings, iso
 from plantgate.store.disk import Disk
 from plantgate.store.writer import DiskFull
 
@@ -54,6 +54,8 @@ class Acting:
         self.gate, self.leases, self.approvals, self.desk = gate, leases, approvals, desk
         self.evidence = evidence
         self.record, self._clock, self._log = record, clock, log
+        self._models: dict[str, str] = {}
+        """Digest of the text that names each loop's model, by the text's name."""
 
     @classmethod
     async def begin(
@@ -64,6 +66,7 @@ class Acting:
         hands: Mapping[str, Hand],
         *,
         connections: Mapping[str, Settings],
+        loops: Mapping[str, Mapping[str, Settings]] = {},
         folder: Path,
         disk: Disk,
         clock: Clock,
@@ -74,11 +77,12 @@ class Acting:
     ) -> Self:
         """`past`: what the log said when it was opened. `hands`: one for each connection that `settings` write to.
 
-        `connections`: the settings of each hand's. `folder` keeps the switches. `ledger` stands before the log, where
-        something else is to see each entry. `evidence` keeps the pictures of loops that want it.
+        `connections`: the settings of each hand's; `loops`: of each loop those of its ``camera`` and its ``model``.
+        `folder` keeps the switches. `ledger` stands before the log, where something else is to see each entry.
+        `evidence` keeps the pictures of loops that want it.
         Raises `GatewayError`, `OSError`.
         """
-        book = Book.of(settings, connections)
+        book = Book.of(settings, connections, loops)
         record = Record(ledger or log, clock)
         switches = Switches.open(disk, folder / "switches.json", iso(clock.now()) or "")
         steady = Steady(clock)
@@ -95,6 +99,22 @@ class Acting:
         acting = cls(gate, leases, approvals, desk, record, evidence, clock, news)
         await acting._take_up(past, book)
         return acting
+
+    async def meet(self, loop: str, model: Model) -> None:
+        """A loop's model, as it was loaded: another one than the last is stopped until people arm it.
+
+        Whoever swaps a file is one person, and what it names, nobody has agreed to. Raises `GatewayError`.
+        """
+        text = Text.made(f"model of loop {loop}", {"name": model.name, "digest": model.digest})
+        before = self._models.get(text.name)
+        if before == text.digest:
+            return
+        if before is not None:
+            name = source(Who(kind="model", id=model.name))
+            self._log.warning("a loop has another model than before; it is stopped until people arm it", name=name)
+            self.gate.switches.throw(name, Thrown("gateway", f"loop {loop} had another before", self.record.now()))
+        await self._put_down(text)
+        self._models[text.name] = text.digest
 
     def services(self) -> Iterator[tuple[str, Callable[[Stop], Coroutine[Any, Any, None]]]]:
         """What is kept running beside the hands' own sessions, by name."""
@@ -113,17 +133,21 @@ class Acting:
         for tag in past.standing:
             if tag in book.limits and book.limits[tag].settings.lease is not None:
                 self.leases.expire(tag)
+        self._models = dict(past.texts)
         new = [text for text in book.texts() if past.texts.get(text.name) != text.digest]
         try:
             self._stop_what_changed({text.name for text in new}, book, first=not past.texts)
             for text in new:
-                content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
-                details = {"name": text.name, "digest": text.digest, "text": content}
-                await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details=details)
+                await self._put_down(text)
         except (NotKept, DiskFull) as error:  # people on the spot must still be able to act; the next start says it
             why = "what may be written has changed, and the disk was too full to record that"
             self.gate.unrecorded = f"{why}: make room and start the gateway again"
             self._log.error("nothing but an emergency may act until the next start", reason=str(error))
+
+    async def _put_down(self, text: Text) -> None:
+        content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
+        details = {"name": text.name, "digest": text.digest, "text": content}
+        await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details=details)
 
     def _keep_pace(self, intent: Entry, book: Book) -> None:
         """A restart is no way to write more often, or further, than the limits allow."""
@@ -152,13 +176,15 @@ class Acting:
             if rule.text.name in changed and rule.id not in BUILT_IN
             for tag in rule.settings.allows
         )
+        looped = {tag for watch in book.loops.values() if watch.text.name in changed for tag in watch.tags}
         for name, text in book.connections.items():
             if text.name in changed:
                 self._log.warning("settings of a connection have changed; it is stopped until people arm it", name=name)
                 switches.throw(name, Thrown("gateway", "its settings have changed", self.record.now()))
-        for tag in sorted(tags):
-            self._log.warning("limits or rules of a tag have changed; it is stopped until people arm it", tag=tag)
-            switches.throw(tag, Thrown("gateway", "its limits or rules have changed", self.record.now()))
+        for tag in sorted(tags | looped):
+            what = "limits or rules" if tag in tags else "loops"
+            self._log.warning(f"{what} of a tag have changed; it is stopped until people arm it", tag=tag)
+            switches.throw(tag, Thrown("gateway", f"its {what} have changed", self.record.now()))
 
 
 async def _find(log: AuditLog, name: str) -> Entry | None:

@@ -12,6 +12,7 @@ from plantgate.control.latest import Latest
 from plantgate.control.settings import (
     ControlSettings,
     InterlockSettings,
+    LoopSettings,
     Proposer,
     RuleSettings,
     WritableSettings,
@@ -41,7 +42,12 @@ class Text:
     @classmethod
     def of(cls, name: str, settings: Settings) -> "Text":
         """Canonical JSON of the settings, under their name."""
-        content = _ENCODER.encode({name: digestible(settings)})
+        return cls.made(name, digestible(settings))
+
+    @classmethod
+    def made(cls, name: str, what: object) -> "Text":
+        """The same of anything else."""
+        content = _ENCODER.encode({name: what})
         return cls(name, content.decode(), f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
@@ -96,6 +102,22 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """What a closed loop may be about."""
+
+    tags: frozenset[str]
+    """That it writes."""
+    text: Text
+    """Its decisions, its camera and its model, as the plant file has them."""
+
+    @classmethod
+    def of(cls, name: str, settings: LoopSettings, parts: Mapping[str, Settings]) -> "Watch":
+        """`parts`: the settings of its camera and of its model."""
+        told = {"loop": digestible(settings), **{part: digestible(each) for part, each in parts.items()}}
+        return cls(frozenset(each.tag for each in settings.decisions), Text.made(f"loop {name}", told))
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """All of them."""
 
@@ -105,10 +127,18 @@ class Book:
     """Who may agree and arm, how many it takes, and when a model is not believed any more."""
     connections: Mapping[str, Text]
     """Where machines are and what tags mean on them: who changes an address changes what is written."""
+    loops: Mapping[str, Watch]
+    """Who changes what a loop looks at, by what, or what it makes of it, changes what is written."""
 
     @classmethod
-    def of(cls, settings: ControlSettings, connections: Mapping[str, Settings]) -> "Book":
-        """As the plant file has them; `connections`: the settings of those that are written through."""
+    def of(
+        cls,
+        settings: ControlSettings,
+        connections: Mapping[str, Settings],
+        loops: Mapping[str, Mapping[str, Settings]] = {},
+    ) -> "Book":
+        """As the plant file has them; `connections`: the settings of those that are written through; `loops`: of each
+        loop the settings of its ``camera`` and its ``model``."""
         rules = {**settings.rules, **_built_in(settings)}
         return cls(
             {name: Rule(name, rule, Clause.of(rule), Text.of(f"rule {name}", rule)) for name, rule in rules.items()},
@@ -123,13 +153,15 @@ class Book:
             },
             Text.of("people", settings.model_copy(update={"writes": {}, "rules": {}, "loops": {}, "socket": None})),
             {name: Text.of(f"connection {name}", each) for name, each in connections.items()},
+            {name: Watch.of(name, each, loops.get(name, {})) for name, each in settings.loops.items()},
         )
 
     def texts(self) -> Iterator[Text]:
-        """Of every rule, limit and connection."""
+        """Of every rule, limit, connection and loop."""
         yield from (rule.text for rule in self.rules.values())
         yield from (limits.text for limits in self.limits.values())
         yield from self.connections.values()
+        yield from (watch.text for watch in self.loops.values())
         yield self.people
 
     def tags(self) -> frozenset[str]:

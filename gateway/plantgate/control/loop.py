@@ -100,6 +100,7 @@ class Loop:
 
     async def run(self, camera: Camera, model: Model, stop: Stop) -> None:
         """Look at every picture until asked to stop, or until there are no more. Raises `GatewayError`: open anew."""
+        await self._acting.meet(self.name, model)
         try:
             while not stop.is_set():
                 try:

@@ -111,6 +111,10 @@ class Deeds:
             past,
             self.hands,
             connections={use.connection: plant.connections[use.connection].settings for use in self.uses},
+            loops={
+                name: {"camera": plant.connections[loop.camera].settings, "model": plant.models[loop.model].settings}
+                for name, loop in control.loops.items()
+            },
             folder=plant.store.folder / "control",
             disk=disk,
             clock=self._clock,

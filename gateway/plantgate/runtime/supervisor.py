@@ -47,9 +47,10 @@ async def keep_running(session: Session, *, stop: Stop, backoff: Backoff, standi
         except GatewayError as error:
             at_least = (error.retry_after_seconds or 0.0) if isinstance(error, Unavailable) else 0.0
             standing.away(str(error))
-        except Exception as error:
-            # On 3.11 and 3.12 a group that was cancelled can raise what a child raised while cleaning up
-            # (python/cpython#116720): restarting then would outlive the cancellation.
+        except (Exception, asyncio.CancelledError) as error:
+            # A library may cancel what its caller waits for, which is no wish of ours. And on 3.11 and 3.12 a group
+            # that was cancelled can raise what a child raised while cleaning up (python/cpython#116720): restarting
+            # then would outlive the cancellation.
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from error
             at_least = 0.0

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,6 +169,7 @@ async def plant(
     vault: Vault | None = None,
     vault_bytes_max: int = 2**30,
     session: Callable[[], AbstractAsyncContextManager[Actuator]] | None = None,
+    loops: Mapping[str, Mapping[str, Settings]] = {},
 ) -> AsyncIterator[Plant]:
     """One life of it; `session`: how the oven is reached, if not directly."""
     disk, oven, news, stop = disk or SimulatedDisk(), oven or Oven(), Quiet(), Stop()
@@ -183,6 +184,7 @@ async def plant(
             past,
             {"plc": hand},
             connections={"plc": address or Address()},
+            loops=loops,
             folder=FOLDER,
             disk=disk,
             clock=WallClock(),

@@ -26,7 +26,7 @@ class Lines:
         self.said.append(("error", event))
 
 
-def scripted(*ends: Exception | None) -> tuple[Callable[[Stop], Awaitable[None]], list[Exception | None]]:
+def scripted(*ends: BaseException | None) -> tuple[Callable[[Stop], Awaitable[None]], list[BaseException | None]]:
     left = list(ends)
 
     async def session(stop: Stop) -> None:
@@ -53,6 +53,14 @@ def test_a_bug_in_a_connector_is_told_in_full_and_survived() -> None:
     assert left == []
     assert ("error", "session ended by an unexpected error, opening the next one") in lines.said
     assert standing.counters == {"session_errors": 1}
+
+
+def test_a_session_whose_library_cancels_what_it_waits_for_is_opened_again() -> None:
+    lines = Lines()
+    session, left = scripted(asyncio.CancelledError(), None)
+    asyncio.run(keep_running(session, stop=Stop(), backoff=SOON, standing=Standing(lines), log=lines))
+    assert left == [], "nobody asked for an end"
+    assert ("error", "session ended by an unexpected error, opening the next one") in lines.said
 
 
 def test_a_stop_ends_the_wait_between_sessions() -> None:
