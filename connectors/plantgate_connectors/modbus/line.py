@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from plantgate.sdk import Backoff, Standing, Unavailable
-from plantgate_connectors.modbus.canary import Missed
 from plantgate_connectors.modbus.dial import Address, dial
 from plantgate_connectors.modbus.exchange import CANARY, Ask, Exchange, Patience
 from plantgate_connectors.modbus.mbap import Frame, Malformed, Mbap
+from plantgate_connectors.modbus.owing import Owing
 from plantgate_connectors.modbus.pdu import Answer, Broken, Question, Refused, Silent, Write, answer
 from plantgate_connectors.modbus.rtu import Rtu
 from plantgate_connectors.modbus.serial_port import SerialPort, SerialTransport
@@ -39,7 +39,7 @@ class Manner:
 class Line:
     """Give it questions with `ask`; `run` keeps it connected for as long as that is wanted."""
 
-    def __init__(self, address: Address, manner: Manner, standing: Standing) -> None:
+    def __init__(self, address: Address, manner: Manner, standing: Standing, owing: Owing) -> None:
         self.address = address
         self.up = asyncio.Event()
         """There is a connection; not set before the first try has succeeded, nor while tries fail."""
@@ -59,15 +59,12 @@ class Line:
         """Exchanges that may send, in turn."""
         self._asked: dict[int, Ask] = {}
         """Questions under way, by transaction id; without numbers there is one at most."""
-        self._missed: dict[int, Missed] = {}
+        self._owing = owing
         self._transaction = random.randrange(0x10000)  # noqa: S311  two gateways at one device should not count alike
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._silences = 0
         self._odd = 0
-        self._silent_unit: int | None = None
-        """Who was asked last without an answer. Some slaves take the next question, whoever it is for, for the answer
-        they wait to overhear (libmodbus does), so the next unit that is silent is asked once more."""
         self._expired: deque[int] = deque(maxlen=256)
         """Transaction ids whose answer is late."""
 
@@ -92,7 +89,7 @@ class Line:
             return Silent(self.reason, line=True, asked=False)
         exchange = Exchange(unit, [write], patience, not_after, objection)
         self._waiting.appendleft(exchange)
-        too_late = self._loop.call_at(not_after, exchange.give_up, _TOO_LATE)
+        too_late = self._loop.call_at(not_after, self._too_late, exchange)
         try:
             [came] = await self._exchanged(exchange)
         finally:
@@ -100,6 +97,13 @@ class Line:
             if self._wire is not None and any(ask.exchange is exchange for ask in self._asked.values()):
                 self._abandon(self._wire, "a write was given up")
         return came
+
+    def _too_late(self, exchange: Exchange) -> None:
+        """A write that waits is not asked any more; of one that was, nothing leaves that has not left."""
+        exchange.give_up(_TOO_LATE)
+        wire = self._wire
+        if wire is not None and wire.waits and any(ask.exchange is exchange for ask in self._asked.values()):
+            self._abandon(wire, "a write had not reached the device by its deadline")
 
     async def _exchanged(self, exchange: Exchange) -> list[Answer]:
         self._send()
@@ -143,8 +147,7 @@ class Line:
                     continue
                 self._fail(f"{self.address}: {wire.why}")
             finally:
-                wire.abort("closed")
-                self._over(wire)
+                self._leave(wire, "closed")
             await asyncio.sleep(_RECONNECT.delay(attempt))
             attempt += 1
 
@@ -167,16 +170,23 @@ class Line:
         self._standing.count("connections_lost")
         lost = Silent(f"{self.address}: {wire.why}", line=True)
         for ask in [*self._asked.values()]:
+            if not self._manner.numbered:
+                self._owing.cut_off(ask.exchange.unit, ask.question)
             self._settle(ask, lost)
         self._asked.clear()
 
     def _leave(self, wire: Wire, why: str, *, renewing: bool = False) -> None:
-        """End the connection ourselves: for good until the next try, or only to have a fresh one at once."""
+        """End the connection ourselves: for good until the next try, or only to have a fresh one at once.
+
+        What of a write has not left this machine stays here.
+        """
+        if any(isinstance(ask.question, Write) for ask in self._asked.values()):
+            wire.drop_unsent()
         wire.abort(why, renewing=renewing)
         self._over(wire)
 
     def _abandon(self, wire: Wire, why: str) -> None:
-        """End it though a write is under way: what of it has not left this machine stays here."""
+        """End it after a write that was not confirmed: what of it has not left this machine stays here."""
         wire.drop_unsent()
         self._leave(wire, why, renewing=True)
 
@@ -207,7 +217,7 @@ class Line:
                 exchange.give_up(Silent(objection))
             if not exchange.may_send:
                 continue
-            ask = self._next(exchange)
+            ask = self._owing.next(exchange)
             exchange.in_flight += 1
             ask.deadline = now + exchange.patience.timeout_seconds
             self._transaction = number = (self._transaction + 1) & 0xFFFF
@@ -220,15 +230,6 @@ class Line:
         if requests:
             wire.write(b"".join(requests))
             self._wake_at(now + exchange.patience.timeout_seconds)
-
-    def _next(self, exchange: Exchange) -> Ask:
-        missed, question = self._missed.get(exchange.unit), exchange.unsent[0].question
-        like = question.read if isinstance(question, Write) else question
-        if missed is not None:
-            return Ask(exchange, CANARY, missed.canary(like))
-        if isinstance(question, Write) and self._silent_unit not in (None, exchange.unit):
-            return Ask(exchange, CANARY, like)  # may be lost on the silent one, and a write is not asked twice
-        return exchange.unsent.popleft()
 
     def _settle(self, ask: Ask, came: Answer) -> None:
         exchange = ask.exchange
@@ -292,10 +293,10 @@ class Line:
                 return
             if isinstance(came, Refused) and ask.index == CANARY:  # of this question or of a late one: time will tell
                 ask.refused = came
-                self._silent_unit = None
+                self._owing.spoke()
                 return
-            self._missed.pop(frame.unit, None)
-            self._silent_unit = None
+            self._owing.in_step(frame.unit)
+            self._owing.spoke()
         del self._asked[number]
         if not isinstance(came, Broken):
             wire.heard = True
@@ -313,7 +314,7 @@ class Line:
         if self._manner.numbered:
             late = frame.transaction in self._expired
         else:
-            late = (missed := self._missed.get(frame.unit)) is not None and missed.came(len(frame.pdu) - 2)
+            late = self._owing.late(frame.unit, len(frame.pdu) - 2)
         self._standing.count("late_answers" if late else "unasked_answers")
         self._odd += 1
         for ask in self._asked.values():
@@ -346,16 +347,15 @@ class Line:
 
     def _expire(self, ask: Ask) -> None:
         if ask.refused is not None:  # and since then nothing: the refusal was its own
-            self._missed.pop(ask.exchange.unit, None)
+            self._owing.in_step(ask.exchange.unit)
             self._settle(ask, ask.refused)
             return
         self._standing.count("timeouts")
         self._silences += 1
         unit, seconds = ask.exchange.unit, ask.exchange.patience.timeout_seconds
         if not self._manner.numbered:
-            self._missed.setdefault(unit, Missed()).add(ask.question)
-            before, self._silent_unit = self._silent_unit, unit
-            if before not in (None, unit) and ask.exchange.ask_once_more(ask):
+            lost_on_another = self._owing.silent(unit, ask.question)
+            if lost_on_another and ask.exchange.ask_once_more(ask):
                 self._waiting.appendleft(ask.exchange)
                 return
         if ask.odd:

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from plantgate.sdk import Deadline, Standing
 from plantgate_connectors.modbus.dial import Address
 from plantgate_connectors.modbus.line import Line, Manner
+from plantgate_connectors.modbus.owing import Owing
 from plantgate_connectors.modbus.pdu import Write
 from plantgate_connectors.modbus.plan import manner_of
 from plantgate_connectors.modbus.serial_port import SerialPort
@@ -16,6 +17,8 @@ _FRAME_BYTES: Final = 3
 """What RTU adds to a request: unit and checksum."""
 _Lines: TypeAlias = WeakValueDictionary[tuple[Address, Manner], Line]
 _SHARED: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Lines]] = WeakKeyDictionary()
+_OWING: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Address, Manner], Owing]]] = WeakKeyDictionary()
+"""Outlives the lines: of a command that was given up, the next session may hear the confirmation."""
 
 
 def line_at(settings: ModbusSettings, address: Address, standing: Standing) -> Line:
@@ -25,11 +28,12 @@ def line_at(settings: ModbusSettings, address: Address, standing: Standing) -> L
     """
     manner = manner_of(settings, address)
     if not manner.rtu:
-        return Line(address, manner, standing)
+        return Line(address, manner, standing, Owing())
     there = _SHARED.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
     line = there.get((address, manner))
     if line is None:
-        line = there[address, manner] = Line(address, manner, standing)
+        owing = _OWING.setdefault(asyncio.get_running_loop(), {}).setdefault((address, manner), Owing())
+        line = there[address, manner] = Line(address, manner, standing, owing)
     return line
 
 

@@ -64,6 +64,10 @@ class SerialTransport(asyncio.Transport):
         if idle:
             self._writable()
 
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the line has not taken."""
+        return len(self._waiting)
+
     def flush_input(self) -> None:
         """Drop what has come and was not read."""
         if not self._closing:

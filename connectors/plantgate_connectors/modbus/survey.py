@@ -9,6 +9,7 @@ from plantgate_connectors.modbus.blocks import Block
 from plantgate_connectors.modbus.described import Framing
 from plantgate_connectors.modbus.device import Plan
 from plantgate_connectors.modbus.line import Line
+from plantgate_connectors.modbus.owing import Owing
 from plantgate_connectors.modbus.plan import address_of, manner_of, plan_of
 from plantgate_connectors.modbus.refusals import absent, divisible, trouble
 from plantgate_connectors.modbus.serial_port import SerialPort
@@ -43,7 +44,7 @@ async def survey(settings: ModbusSettings, context: Context) -> Survey:
         for device in settings.devices:
             address = address_of(settings, device)
             if address not in lines:
-                lines[address] = Line(address, manner_of(settings, address), context.standing)
+                lines[address] = Line(address, manner_of(settings, address), context.standing, Owing())
             by_address.setdefault(address, []).append(plan_of(settings, device))
         running = [group.create_task(line.run()) for line in lines.values()]
         try:

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from plantgate_connectors.leaving import under_way
 from plantgate_connectors.modbus.mbap import Mbap
 from plantgate_connectors.modbus.rtu import Rtu
 
@@ -46,10 +47,15 @@ class Wire(asyncio.Protocol):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(requests)
 
+    @property
+    def waits(self) -> bool:
+        """Whether something that was written has not reached the other machine, as far as is known."""
+        return self.transport is not None and under_way(self.transport) > 0
+
     def drop_unsent(self) -> None:
         """At `abort` the system forgets what the other end has not taken, where it would go on sending for minutes."""
         raw = None if self.transport is None else self.transport.get_extra_info("socket")
-        if raw is not None:
+        if raw is not None and raw.fileno() >= 0:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def abort(self, why: str, *, renewing: bool = False) -> None:

@@ -11,12 +11,13 @@ from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.learned import Learned
 from plantgate_connectors.mqtt.memory import Memory
 from plantgate_connectors.mqtt.routes import Routes
-from plantgate_connectors.mqtt.session import Flaps, session
+from plantgate_connectors.mqtt.session import Flaps
 from plantgate_connectors.mqtt.settings import MqttSettings
 from plantgate_connectors.mqtt.sink import MqttSink
 from plantgate_connectors.mqtt.source import MqttSource
 from plantgate_connectors.mqtt.subscriber import Subscriber
 from plantgate_connectors.mqtt.survey import survey
+from plantgate_connectors.mqtt.watched import session
 
 __all__ = ["Mqtt", "MqttSettings"]
 

@@ -45,6 +45,8 @@ class MqttActuator:
         """Topics that the broker does not let us hear, and why."""
         self._left: dict[str, float] = {}
         """When the last command of a tag left, on the loop's clock."""
+        self._under_way = 0
+        """Commands that were sent and have no outcome yet."""
         self._spoilt = ""
         """Why the session is of no more use, where the connection is not to blame."""
 
@@ -89,6 +91,7 @@ class MqttActuator:
         word = self._post.send(message, ours.qos)  # nothing was awaited since the objections
         self._left[ours.tag] = asyncio.get_running_loop().time()
         late = asyncio.get_running_loop().call_at(command.deadline.at, self._keep_here, ours, word)
+        self._under_way += 1
         try:
             await self._outcome(ours, state, word, expected)
         except (OutcomeUnknown, asyncio.CancelledError) as error:
@@ -96,6 +99,7 @@ class MqttActuator:
             raise
         finally:
             late.cancel()
+            self._under_way -= 1
             if expected is not None:
                 self._hearing.answers.forget(expected)
 
@@ -180,6 +184,11 @@ class MqttActuator:
         if not confirmed and self._post.keep_here():
             self._drop(f"a command of {ours.tag} had not reached the broker by its deadline")
 
+    def close(self) -> None:
+        """Before the goodbye: what of a command has not reached the broker's machine stays here."""
+        if self._under_way and self._post.keep_here():
+            self._drop("the session was closed before a command had reached the broker")
+
     def _drop(self, why: str) -> None:
         """The session is of no more use, and what of it has not left this machine stays here."""
         self._spoilt = self._spoilt or why
@@ -214,6 +223,7 @@ async def mqtt_actuator(
         try:
             yield actuator
         finally:
+            actuator.close()
             watching.cancel()
             await asyncio.wait([watching])
     finally:

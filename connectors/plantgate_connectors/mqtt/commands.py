@@ -1,5 +1,6 @@
 """What an operator writes of the commands that may be published, and of how a device says what became of them."""
 
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Annotated, Any, Self, TypeAlias
 
@@ -188,6 +189,24 @@ class Command(Settings):
         if self.until is not None:
             document = placed(document, pointer(self.until), until_ms)
         return document
+
+
+def echoing(commands: Iterable[Command]) -> str:
+    """What would be heard there though we have said it ourselves, in a sentence; empty if nothing would.
+
+    A broker gives a message to all who listen, and so to us, who would take it for the device's.
+    """
+    written, heard = set[str](), set[str]()
+    for command in commands:
+        written.add(command.topic)
+        if command.answer is not None:
+            heard.add(command.answer.topic)
+        if command.state is not None:
+            heard.add(command.state.topic)
+            written |= {command.state.ask.topic} if command.state.ask is not None else set()
+    if both := sorted(written & heard):
+        return f"{both[0]!r} is where we publish; a device is heard on a topic on which only it speaks"
+    return ""
 
 
 def same_word(one: object, other: object) -> bool:

@@ -1,11 +1,12 @@
 """Messages of which each counts by itself: sent once and at once or not at all, and what the broker said of each."""
 
 import asyncio
+import secrets
 import struct
 from typing import Final, TypeAlias
 
 from plantgate.sdk import GatewayError, OutcomeUnknown, Rejected, Unavailable
-from plantgate_connectors.mqtt.leaving import under_way
+from plantgate_connectors.leaving import under_way
 from plantgate_connectors.mqtt.publisher import REFUSED, Message, on_the_wire, varint
 from plantgate_connectors.mqtt.session import Session
 from plantgate_connectors.mqtt.transport import ACCEPTED, PUBLISH
@@ -33,7 +34,8 @@ class Words:
     def __init__(self) -> None:
         self.waiting: dict[int, asyncio.Future[Word]] = {}
         """By packet identifier."""
-        self._last = _FIRST_ID - 1
+        self._last = _FIRST_ID + secrets.randbelow(_LAST_ID - _FIRST_ID)
+        """Where they begin is chance, so that what comes late for an earlier session is none for this one."""
 
     def expect(self) -> "tuple[int, asyncio.Future[Word]]":
         """A packet identifier for a message, and what the broker will say of it."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from typing import Final, NoReturn, Protocol
 
 from paho.mqtt.client import Client, ConnectFlags
@@ -179,10 +177,13 @@ class Session:
             self.wire.abort()
 
     def end(self, reason: str, *, abort: bool = False) -> None:
-        """The session is over because of us: the broker broke a rule, or a deadline has passed."""
+        """The session is over because of us: the broker broke a rule, or a deadline has passed.
+
+        `abort`: nothing more leaves, a command least of all.
+        """
         self._finish(Unavailable(f"{self.who}: {reason}"))
         if abort:
-            self.wire.abort()
+            self.wire.drop()
 
     def _finish(self, error: Unavailable) -> None:
         if self._ended is not None:
@@ -295,7 +296,7 @@ class Session:
             self._finish(
                 reasons.dismissed(code, who=self.who, client_id=self._role.client_id, username=self._settings.username)
             )
-            self.wire.close()
+            self.wire.drop()
         else:
             self._let_paho_read(whole)
 
@@ -355,44 +356,3 @@ class Session:
         answer = self._answers.get(mid)
         if answer is not None and not answer.done():
             answer.set_result([code.value for code in codes])
-
-
-@asynccontextmanager
-async def session(
-    settings: MqttSettings,
-    context: Context,
-    role: Role,
-    receiver: Receiver,
-    flaps: Flaps,
-    beside: Callable[[Session], Coroutine[None, None, None]] | None = None,
-) -> AsyncIterator[Session]:
-    """Connect, watch, and say goodbye at the end. When the session dies, the body is ended with `Unavailable`.
-
-    `beside` runs for as long as the body does.
-    """
-    talk = Session(settings, context, role, receiver, flaps)
-    try:
-        await talk.connect()
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(talk.watch())]
-            if beside is not None:
-                running.append(group.create_task(beside(talk)))
-            yield talk
-            for task in running:
-                task.cancel()
-    except BaseExceptionGroup as several:
-        error = _the_one(several)
-        raise error from error.__cause__
-    finally:
-        await talk.close()
-
-
-def _the_one(several: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What ended the session: a bug before weather, since the weather is often only its consequence."""
-    unavailable: BaseException | None = None
-    for error in several.exceptions:
-        if not isinstance(error, Unavailable):
-            return error
-        unavailable = error
-    assert unavailable is not None, "a group has at least one error"
-    return unavailable

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from plantgate.sdk import Bytes, Secret, Settings
-from plantgate_connectors.mqtt.commands import Command
+from plantgate_connectors.mqtt.commands import Command, echoing
 from plantgate_connectors.mqtt.topics import Pattern, Template, topic_problem
 from plantgate_connectors.payloads.words import Payload, TimeFormat, TimeUnit, check_pointers
 from plantgate_connectors.tls import ClientTls
@@ -192,6 +192,8 @@ class MqttSettings(Settings):
         tags = [command.tag for command in self.commands]
         if twice := sorted({tag for tag in tags if tags.count(tag) > 1}):
             raise ValueError(f"commands: {twice[0]!r} stands twice; a tag has one command")
+        if problem := echoing(self.commands):
+            raise ValueError(f"commands: {problem}")
         if self.version is Version.V3_1_1:
             for command in self.commands:
                 if command.answer is not None and command.answer.id is None:

@@ -5,8 +5,9 @@ from plantgate_connectors.mqtt import reasons
 from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.publisher import REFUSED
 from plantgate_connectors.mqtt.routes import Routes
-from plantgate_connectors.mqtt.session import Flaps, session
+from plantgate_connectors.mqtt.session import Flaps
 from plantgate_connectors.mqtt.settings import MqttSettings
+from plantgate_connectors.mqtt.watched import session
 
 
 class _Deaf:

@@ -302,7 +302,7 @@ class Wire(asyncio.Protocol):
         if not self._lost:
             self._lost = True
             self._listener.lost(reason, closed=closed)
-            self.abort()
+            self.drop()
 
 
 def _head(body: bytes, first: int) -> tuple[bytes, int] | None:

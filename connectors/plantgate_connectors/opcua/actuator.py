@@ -14,6 +14,8 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from plantgate.sdk import Command, Context, Deadline, OutcomeUnknown, Rejected, Sample, Severity, Unavailable, severity
 from plantgate.sdk.plausible import doubt_clock
 from plantgate.sdk.quality import BAD_DECODING
+from plantgate_connectors.leaving import under_way
+from plantgate_connectors.opcua.answered import check_handle, read
 from plantgate_connectors.opcua.bounds import MalformedNotification
 from plantgate_connectors.opcua.declared import Seen, built_in
 from plantgate_connectors.opcua.failures import MALFORMED, explain, status_name, translated
@@ -39,6 +41,8 @@ class OpcUaActuator:
         self._addresses = {row.tag: row.address for row in settings.rows}
         self._built_in: dict[ua.NodeId, int] = {}
         self._values = Values(session)
+        self._under_way = 0
+        """Writes that were sent and have no outcome yet."""
         self.over = ""
         """Why the session is of no more use."""
         self._over = asyncio.Event()
@@ -78,15 +82,20 @@ class OpcUaActuator:
             answer = protocol.send_now(request, seconds)  # no await between the look at the deadline and this
         except ConnectionError as error:
             raise Unavailable(f"{tag}: {error}; nothing was sent") from error
+        late = asyncio.get_running_loop().call_at(command.deadline.at, self._keep_here, tag)
+        self._under_way += 1
         try:
             async with asyncio.timeout(seconds):
                 body = await answer
             status = _status(protocol, request, body)
         except (OSError, ua.UaError, MalformedNotification, *MALFORMED) as error:
-            raise self._unknown(tag, explain(error)[0]) from error
+            raise self._unknown(tag, self.over or explain(error)[0]) from error
         except BaseException:
             self._drop("a write was given up after it was sent")
             raise
+        finally:
+            late.cancel()
+            self._under_way -= 1
         if status in REFUSED:
             if status in ENDED:
                 self._drop(f"the server says {status_name(status)}")
@@ -107,7 +116,7 @@ class OpcUaActuator:
         try:
             async with deadline.timeout():
                 with translated(self._session.context, f"read {tag}"):
-                    [answer] = await self._session.client.uaclient.session.read(parameters)
+                    [answer] = await read(self._session.protocol, parameters)
                 return await self._sample(tag, answer)
         except TimeoutError:
             raise Unavailable(f"{tag}: no answer from the server in time") from None
@@ -132,8 +141,15 @@ class OpcUaActuator:
         doubt_clock(times, qualities, self._session.context.clock.now())
         return Sample(tag, value, qualities[0], times[0])
 
+    @property
+    def busy(self) -> bool:
+        """Whether a write was sent and has no outcome yet."""
+        return self._under_way > 0
+
     def close(self) -> None:
-        """The block has ended: nothing more is sent."""
+        """The block has ended: nothing more is sent, and what of a write has not left this machine stays here."""
+        if self.busy:
+            self._drop("the session was closed while a write was under way")
         self.over = self.over or "the session is closed"
 
     def _node(self, tag: str) -> ua.NodeId:
@@ -162,6 +178,13 @@ class OpcUaActuator:
         self._drop(f"after a write of {tag} whose outcome is unknown")
         return OutcomeUnknown(f"{tag}: sent, and then {why}; look at the machine")
 
+    def _keep_here(self, tag: str) -> None:
+        """The deadline has passed, and what became of it is not known: nothing of it leaves any more."""
+        with suppress(Unavailable):  # gone already
+            transport = self._session.protocol.transport
+            if transport is not None and under_way(transport):
+                self._drop(f"a write of {tag} had not reached the server by its deadline")
+
     def _drop(self, why: str) -> None:
         """The session is of no more use, and what of it has not left this machine stays here."""
         if not self.over:
@@ -188,13 +211,12 @@ def _status(protocol: BoundedProtocol, request: "ua.WriteRequest", body: Buffer)
 
     Raises what asyncua raises, and `UaError` for an answer to something else.
     """
+    check_handle(body, request)
     try:
         response = struct_from_binary(ua.WriteResponse, protocol.checked(body, "WriteRequest"))
         response.ResponseHeader.ServiceResult.check()
     except UaStatusCodeError as fault:
         return int(fault.code)
-    if response.ResponseHeader.RequestHandle != request.RequestHeader.RequestHandle:
-        raise ua.UaError("an answer with the handle of another request")
     if len(response.Results) != 1:
         raise ua.UaError(f"{len(response.Results)} results for one write")
     return int(response.Results[0].value)
@@ -216,8 +238,9 @@ async def opcua_actuator(settings: OpcUaSettings, context: Context, seen: Seen) 
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
-        if actuator.over:
-            session.abandon()
-        else:
-            actuator.close()
+        in_order = not actuator.over and not actuator.busy
+        actuator.close()
+        if in_order:
             await session.close(delete_subscriptions=True)
+        else:
+            session.abandon()

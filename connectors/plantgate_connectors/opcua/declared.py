@@ -6,6 +6,7 @@ from typing import Final
 from asyncua import ua
 
 from plantgate.sdk import Rejected, Unavailable
+from plantgate_connectors.opcua.answered import read
 from plantgate_connectors.opcua.failures import status_name, translated
 from plantgate_connectors.opcua.nodeids import node_id
 from plantgate_connectors.opcua.session import Session
@@ -64,7 +65,7 @@ async def _attributes(session: Session, node: ua.NodeId, *wanted: ua.AttributeId
     parameters = ua.ReadParameters()
     parameters.NodesToRead = [ua.ReadValueId(node, ua.UInt32(attribute)) for attribute in wanted]
     with translated(session.context, "read what the node declares"):
-        answers: list[ua.DataValue] = await session.client.uaclient.session.read(parameters)
+        answers = await read(session.protocol, parameters)
         if len(answers) != len(wanted):
             raise ua.UaError(f"asked for {len(wanted)} attributes, got {len(answers)}")
     return answers

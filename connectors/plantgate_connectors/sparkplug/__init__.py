@@ -9,7 +9,8 @@ from plantgate.sdk import Actuator, Connector, Context, Sink, Source, Stability,
 from plantgate.sdk.plugin import Settings
 from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.memory import Memory
-from plantgate_connectors.mqtt.session import Flaps, session
+from plantgate_connectors.mqtt.session import Flaps
+from plantgate_connectors.mqtt.watched import session
 from plantgate_connectors.sparkplug.bdseq import BdSeq
 from plantgate_connectors.sparkplug.catalog import Catalog
 from plantgate_connectors.sparkplug.edge import EdgeNode

@@ -33,6 +33,7 @@ class SparkplugActuator:
         self._commanded: dict[str, int] = {}
         """By tag, how many messages of its edge node had been heard when the last command left."""
         self._turn = asyncio.Lock()
+        self._under_way = False
 
     async def lost(self) -> NoReturn:
         """Until the broker is gone, or the session of no more use. Raises `Unavailable`.
@@ -56,6 +57,7 @@ class SparkplugActuator:
             content = self._content(metric, alias, offer, sent)
             try:
                 self._link.send(metric.edge, metric.device, content, command)
+                self._under_way = True
                 self._commanded[metric.tag] = node.number
                 await self._confirmed(metric, node, alias, sent, command.deadline)
             except Unavailable:
@@ -63,6 +65,8 @@ class SparkplugActuator:
             except BaseException:
                 self._link.drop("a command was sent whose outcome is not known")
                 raise
+            finally:
+                self._under_way = False
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the edge node says of the metric, in a message that comes after this call.
@@ -86,6 +90,11 @@ class SparkplugActuator:
         times, qualities = [word.sample.time], [word.sample.quality]
         doubt_clock(times, qualities, self._context.clock.now())
         return Sample(tag, word.sample.value, qualities[0], times[0])
+
+    def close(self) -> None:
+        """Before the goodbye: what of a command has not left this machine stays here."""
+        if self._under_way:
+            self._link.drop("the session was closed while a command was under way")
 
     # Before anything is sent.
 
@@ -153,6 +162,7 @@ class SparkplugActuator:
             good = word is not None and severity(word.sample.quality) is Severity.GOOD
             return word if good and word is not None and sent.shown_by(word.sample.value, metric.tolerance) else None
 
+        late = loop.call_at(deadline.at, self._link.keep_here)
         try:
             async with asyncio.timeout(max(deadline.left(), _READ_SECONDS)):
                 await self._link.caught_up(metric.edge)
@@ -160,6 +170,8 @@ class SparkplugActuator:
             raise OutcomeUnknown(f"{tag}: sent, and the broker has not read it in time; look at the machine") from None
         except Unavailable as error:
             raise OutcomeUnknown(f"{tag}: sent, and then {error}; look at the machine") from error
+        finally:
+            late.cancel()
         try:
             async with asyncio.timeout_at(until):
                 await self._asked(metric, node, reported, first=loop.time() + _SILENT_SECONDS)
@@ -224,4 +236,8 @@ async def sparkplug_actuator(
 ) -> AsyncIterator[SparkplugActuator]:
     """A session. Entering connects and asks the edge nodes for their births; it does not wait for them."""
     async with command_link(settings, context, client_id, kept) as link:
-        yield SparkplugActuator(settings, context, link)
+        actuator = SparkplugActuator(settings, context, link)
+        try:
+            yield actuator
+        finally:
+            actuator.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from plantgate.sdk import Command, Context, OutcomeUnknown, Unavailable
+from plantgate_connectors.leaving import under_way
 from plantgate_connectors.mqtt import reasons
 from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.post import expiry_seconds, properties
@@ -86,6 +87,12 @@ class CommandLink:
         session.wire.drop()
         session.end(why, abort=True)
         self._is_over(why)
+
+    def keep_here(self) -> None:
+        """The deadline of a command has passed that the broker is not known to have: nothing of it leaves any more."""
+        transport = self._open().wire.transport
+        if transport is not None and under_way(transport):
+            self.drop("a command had not reached the broker by its deadline")
 
     def _is_over(self, why: str) -> None:
         self.over = self.over or why

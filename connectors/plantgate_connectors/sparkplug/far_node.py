@@ -177,7 +177,9 @@ class FarNode:
                 self._offers[where] = Offer(
                     reading.datatype or 0, reading.json, reading.alias, _says_read_only(reading.properties)
                 )
-                self._heard(where, reading)
+                self._offers[where].kind = reading.kind
+                if not reading.historical:
+                    self._heard(where, reading)
         for offer in self._offers.values():
             if offer.alias is not None and self._aliases.get(offer.alias) is None:
                 offer.alias = None  # two metrics have it: only the name says which is meant

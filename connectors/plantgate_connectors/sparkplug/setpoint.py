@@ -6,7 +6,7 @@ from typing import Final
 
 from plantgate.sdk import Rejected, Setpoint, Value
 from plantgate_connectors.sparkplug.datatypes import DataType
-from plantgate_connectors.sparkplug.nested import DOUBLE_VALUE, INT, LONG
+from plantgate_connectors.sparkplug.nested import DOUBLE_VALUE, FLOAT_VALUE, INT, LONG
 from plantgate_connectors.sparkplug.wire import DOUBLE, FLOAT, U64, blob, varint
 
 TYPES: Final = {
@@ -36,6 +36,9 @@ _RANGES: Final = {
 }
 _SMALL: Final = frozenset((DataType.INT8, DataType.INT16, DataType.INT32, DataType.UINT8, DataType.UINT16))
 """Go into the 32-bit field. UInt32 goes into the 64-bit one in Tahu, which reads null where it is in the other."""
+_IN_SMALL_MOST: Final = {DataType.INT64: 2**31 - 1, DataType.UINT64: 2**32 - 1}
+"""Of 64 bits, what the 32-bit field holds whoever reads it: as soon as the highest bit is set, some take it for a sign.
+"""
 _FLOAT_DIGITS: Final = 7
 """Decimal digits that a Float keeps: 21.1 stands for the one next to it, and 16777217.0 for none (IEEE 754)."""
 _SHOWN_MOST: Final = 60
@@ -64,7 +67,7 @@ def encoded(tag: str, value: Setpoint, datatype: int, kind: int) -> Sent:
     """The value's field. `kind` is the field in which the edge node itself writes this metric, 0 if it has not yet.
 
     One that looks for a number in another field than it came in finds nothing there, or 0: so it is sent in the one
-    that it uses itself.
+    that it uses itself, and what that cannot hold is not sent.
     Raises `Rejected`: another kind of value, out of the type's range, NaN, more digits than a Float keeps.
     """
     if datatype not in TYPES:
@@ -80,6 +83,8 @@ def encoded(tag: str, value: Setpoint, datatype: int, kind: int) -> Sent:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _refused(tag, value, "it is no finite number")
+        if wanted is DataType.DOUBLE and kind == FLOAT_VALUE:
+            return Sent(b"\x65" + _exact(tag, value), value)
         if wanted is DataType.DOUBLE:
             return Sent(b"\x69" + DOUBLE.pack(value), value)
         value = _single(tag, value)
@@ -94,6 +99,8 @@ def _whole(tag: str, value: int, wanted: DataType, *, small: bool) -> Sent:
     least, most = _RANGES[wanted]
     if not least <= value <= most:
         raise _refused(tag, value, f"{wanted.name} has room for {least} to {most}")
+    if small and wanted in _IN_SMALL_MOST and not 0 <= value <= _IN_SMALL_MOST[wanted]:
+        raise _refused(tag, value, f"the edge node writes this {wanted.name} in a field of 32 bits")
     return Sent(b"\x50" + varint(value & 0xFFFF_FFFF) if small else b"\x58" + varint(value & U64), value)
 
 
@@ -106,6 +113,16 @@ def _single(tag: str, value: float) -> float:
         raise _refused(tag, value, f"a Float would hold {held!r}")
     assert isinstance(held, float)
     return held
+
+
+def _exact(tag: str, value: float) -> bytes:
+    try:
+        field = FLOAT.pack(value)
+    except OverflowError:
+        field = b""
+    if not field or FLOAT.unpack(field) != (value,):
+        raise _refused(tag, value, "the edge node writes this DOUBLE in a field of 32 bits")
+    return field
 
 
 def _refused(tag: str, value: object, why: str) -> Rejected:

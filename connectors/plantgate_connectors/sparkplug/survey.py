@@ -7,9 +7,10 @@ from plantgate.sdk import Context, Finding, Survey, Unavailable
 from plantgate_connectors.mqtt import reasons
 from plantgate_connectors.mqtt.client import Role
 from plantgate_connectors.mqtt.publisher import REFUSED
-from plantgate_connectors.mqtt.session import Flaps, Session, session
+from plantgate_connectors.mqtt.session import Flaps, Session
 from plantgate_connectors.mqtt.settings import Version
 from plantgate_connectors.mqtt.source import Malformed, read_publish
+from plantgate_connectors.mqtt.watched import session
 from plantgate_connectors.sparkplug.settings import SparkplugSettings
 from plantgate_connectors.sparkplug.state import State, read_state
 from plantgate_connectors.sparkplug.topics import NAMESPACE, state_topic

@@ -31,6 +31,8 @@ class UrActuator:
         self._slots = {write.tag: Slot(write.mailbox) for write in self._writes.values() if write.mailbox is not None}
         self._epochs: dict[str, int] = {}
         self._turn = asyncio.Lock()
+        self._under_way: Write | None = None
+        """What a command was sent for that has no outcome yet."""
         self._spoilt = ""
 
     def fence(self) -> None:
@@ -59,7 +61,11 @@ class UrActuator:
                 await self._heeded(write, slot, command.deadline)
                 await self._permit(command.deadline)
             confirmed = self._send(write, slot, values, command)
-            await self._outcome(write, slot, values, confirmed, command.deadline)
+            self._under_way = write
+            try:
+                await self._outcome(write, slot, values, confirmed, command.deadline)
+            finally:
+                self._under_way = None
 
     async def read(self, tag: str, deadline: Deadline) -> Sample:
         """What the robot program shows in a data package that comes after this call; its source time is unknown.
@@ -74,6 +80,11 @@ class UrActuator:
             if not plays(state):
                 raise Unavailable(f"{tag}: the robot program does not run, so what its registers show is not believed")
             return Sample(tag, shown(write, [state[name] for name in write.confirm]), GOOD, None)
+
+    def close(self) -> None:
+        """While the connection is still there: a command that is under way is taken back, as far as it can be."""
+        if (write := self._under_way) is not None:
+            self._withdraw(write, self._slots.get(write.tag), "the session was closed while a command was under way")
 
     # Before anything is sent.
 
@@ -164,10 +175,15 @@ class UrActuator:
             raise OutcomeUnknown(f"{write.tag}: the robot program confirms it and shows another value")
 
     def _withdraw(self, write: Write, slot: Slot | None, why: str) -> None:
-        """Take it out of the mailbox, so that a program that is paused does not find it when it goes on."""
+        """Take it out of the mailbox, so that a program that is paused does not find it when it goes on.
+
+        Without a mailbox nothing is taken back; what of it has not left this machine stays here.
+        """
         self._spoilt = why
         if slot is not None:
             self._send_idle(write, slot)
+        else:
+            self._link.end(why)
 
     def _send_idle(self, write: Write, slot: Slot) -> None:
         if self._link.clear:
@@ -200,4 +216,7 @@ async def ur_actuator(settings: UrSettings, context: Context) -> AsyncIterator[U
         if remote is not None:
             work[f"{link.name}: remote control"] = remote.keep_asking()
         async with beside(work):
-            yield actuator
+            try:
+                yield actuator
+            finally:
+                actuator.close()

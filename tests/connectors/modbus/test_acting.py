@@ -1,6 +1,7 @@
 """Writing: what each answer means, and that the line is shared with reading and no write is asked twice."""
 
 import asyncio
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,51 @@ async def test_a_late_confirmation_is_not_taken_for_that_of_the_next_write(tmp_p
                     await actuator.write(command("a", 7))
         assert len(plc.written) == 1
         assert held
+
+
+@pytest.mark.simulated
+@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("ended", ["cancelled", "cut"])
+async def test_a_confirmation_that_outlives_its_connection_is_not_taken_for_that_of_the_next_write(
+    tmp_path: Path, ended: str, read: bool
+) -> None:
+    """A converter hands it to whoever asks next, and of two registers it says neither which command nor which value."""
+    devices = [device("press", 1, tag("a", 0, type="float32"))]
+    shared: dict[str, Any] = {"framing": "rtu_over_tcp", "devices": devices}
+    async with twin(HOST, rtu=True) as plc:
+        late: list[bytes | float] = []
+
+        def reply(question: Question, pdu: bytes) -> list[bytes | float]:
+            came, late[:] = [*late], []
+            if not question.data:
+                return [*came, plc.frame(question, pdu)]
+            if len(plc.written) > 1:
+                plc.written.pop()  # the second is never done
+                return came
+            late.append(plc.frame(question, pdu))
+            if ended == "cut":
+                plc.close()
+            return []
+
+        plc.reply = reply
+        reading = modbus(tmp_path / "reading", **shared, poll_interval_ms=600_000)
+        writing = modbus(tmp_path / "writing", **shared)
+        async with reading.source() if read else nullcontext() as source:
+            if source is not None:
+                await collect(source, 1)
+            async with writing.actuator() as actuator:
+                first = asyncio.create_task(actuator.write(command("a", 1.5)))
+                while not late and not first.done():  # noqa: ASYNC110  the device has no event for it
+                    await asyncio.sleep(0.001)
+                if ended == "cancelled":
+                    first.cancel()
+                with suppress(asyncio.CancelledError, OutcomeUnknown):
+                    await first
+            await asyncio.sleep(5.0)  # connected again
+            async with writing.actuator() as actuator:
+                with pytest.raises(OutcomeUnknown):
+                    await actuator.write(command("a", 2.5))
+        assert len(plc.written) == 1
 
 
 @pytest.mark.simulated

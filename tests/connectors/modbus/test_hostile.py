@@ -225,7 +225,7 @@ async def test_a_reply_just_after_the_timeout_is_never_taken_for_the_next(tmp_pa
 
 
 @pytest.mark.simulated(seeds=5)
-@pytest.mark.parametrize("converter", ["keeps", "forgets"])
+@pytest.mark.parametrize("converter", ["keeps", "forgets", "keeps and hangs up"])
 async def test_without_numbers_a_late_answer_is_told_by_its_length_even_on_a_new_connection(
     tmp_path: Path, converter: str
 ) -> None:
@@ -236,6 +236,8 @@ async def test_without_numbers_a_late_answer_is_told_by_its_length_even_on_a_new
         def greeting(writer: asyncio.StreamWriter) -> None:
             if converter == "keeps":
                 writer.write(b"".join(late))
+            if converter == "keeps and hangs up":  # and gives it out with the next answer
+                return
             late.clear()
 
         plc.greeting = greeting
@@ -248,8 +250,12 @@ async def test_without_numbers_a_late_answer_is_told_by_its_length_even_on_a_new
             turn += 1
             if turn % 4 == 0:
                 late.append(plc.frame(question, pdu))
+                if converter == "keeps and hangs up":
+                    plc.close()
                 return []
-            return [plc.frame(question, pdu)]
+            came: list[bytes | float] = [b"".join(late)]
+            late.clear()
+            return [*came, plc.frame(question, pdu)]
 
         plc.reply = reply
         devices = [device("d", 1, tag("a", 0), tag("b", 100))]

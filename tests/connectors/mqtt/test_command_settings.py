@@ -67,6 +67,23 @@ def test_what_cannot_work_is_refused_with_what_to_write_instead(command: dict[st
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("commands", "topic"),
+    [
+        ([oven(state={"topic": "oven/set"})], "oven/set"),
+        ([oven(state={"topic": "oven", "ask": {"topic": "oven"}})], "oven"),
+        ([oven(), oven(tag="other", topic="other/set", state={"topic": "oven/set"})], "oven/set"),
+        ([oven(), oven(tag="other", topic="other/set", state={"topic": "oven/get"})], "oven/get"),
+        ([oven(payload="json", value="/v", answer={"topic": "oven/set", "id": "/id", "value": "/v"})], "oven/set"),
+    ],
+)
+def test_a_topic_on_which_we_speak_is_none_on_which_a_device_is_heard(commands: list[Command], topic: str) -> None:
+    """The broker gives us our own message, which would confirm itself with nobody there."""
+    written = [command.model_dump(mode="json", exclude_defaults=True) for command in commands]
+    with pytest.raises(ValidationError, match=f"'{topic}' is where we publish"):
+        settings(commands=written)
+
+
 def test_a_tag_has_one_command_and_311_no_correlation_data() -> None:
     with pytest.raises(ValidationError, match="'oven' stands twice; a tag has one command"):
         settings(commands=[OVEN, OVEN])

@@ -138,6 +138,35 @@ async def test_the_deadline_travels_where_it_has_a_place(tmp_path: Path) -> None
         assert running().wall_ns() / 1e6 + 7_490 < told["until"] <= running().wall_ns() / 1e6 + 7_500
 
 
+async def test_a_confirmation_for_an_earlier_session_confirms_nothing_in_this_one(tmp_path: Path) -> None:
+    """A broker, or a proxy before it, that gives it to whoever has our client id now, where identifiers begin anew."""
+    late: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x20\x03\x00\x00\x00")
+        if not late:
+            command = b""
+            while b"oven/set" not in command:
+                command = await reader.read(4096)
+                if command[0] == 0x82:
+                    writer.write(b"\x90\x04" + command[2:4] + b"\x00\x01")
+            at = command.index(b"oven/set") + len(b"oven/set")
+            late.append(int.from_bytes(command[at : at + 2], "big"))
+            return
+        while came := await reader.read(4096):
+            if came[0] == 0x82:
+                writer.write(b"\x90\x04" + came[2:4] + b"\x00\x01")
+            if b"oven/set" in came:
+                writer.write(b"\x40\x02" + late[0].to_bytes(2, "big"))
+
+    async with await hostile(serve):
+        connector = mqtt(tmp_path, commands=commands("oven", confirm_seconds=1.0))
+        for _ in range(2):
+            async with connector.actuator() as actuator:
+                with pytest.raises(OutcomeUnknown):
+                    await actuator.write(command(1.0))
+
+
 async def test_answers_to_others_and_answers_nobody_waits_for_are_counted(tmp_path: Path) -> None:
     ours = mqtt(tmp_path, commands=commands("oven", answer={"topic": "answers/us"}))
     async with device("oven") as machine, ours.actuator() as actuator:

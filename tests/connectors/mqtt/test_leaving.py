@@ -3,15 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plantgate.sdk import Command, Deadline, OutcomeUnknown, Unavailable
+from plantgate_connectors.leaving import under_way
 from plantgate_connectors.mqtt.actuator import MqttActuator
-from plantgate_connectors.mqtt.leaving import under_way
 from tests.connectors.mqtt.given import mqtt
 from tests.connectors.mqtt.obeying import commands
 
@@ -37,6 +37,10 @@ class Deaf:
         await loop.sock_recv(self._conversation, 4096)
         await loop.sock_sendall(self._conversation, b"\x90\x04\x00\x01\x00\x01")
 
+    async def say(self, packet: bytes) -> None:
+        """Whatever it is."""
+        await asyncio.get_running_loop().sock_sendall(self._conversation, packet)
+
     async def listen(self, until: bytes = b"") -> bytes:
         """All that there is, to the end of the connection or until that has come."""
         heard = bytearray()
@@ -57,15 +61,21 @@ class Deaf:
 @asynccontextmanager
 async def deaf(folder: Path) -> AsyncIterator[tuple[Deaf, Any]]:
     broker = Deaf()
-    ours = mqtt(folder, host="127.0.0.1", port=broker.port, commands=commands("oven"))
     try:
-        welcoming = asyncio.create_task(broker.welcome())
-        async with ours.actuator() as actuator:
-            await welcoming
-            assert await broker.listen(until=_PING) == _PING, "it asks whether the broker is there, and not again soon"
+        async with session_at(broker, folder) as actuator:
             yield broker, actuator
     finally:
         broker.close()
+
+
+@asynccontextmanager
+async def session_at(broker: Deaf, folder: Path) -> AsyncIterator[Any]:
+    ours = mqtt(folder, host="127.0.0.1", port=broker.port, commands=commands("oven"))
+    welcoming = asyncio.create_task(broker.welcome())
+    async with ours.actuator() as actuator:
+        await welcoming
+        assert await broker.listen(until=_PING) == _PING, "it asks whether the broker is there, and not again soon"
+        yield actuator
 
 
 def stuff(actuator: MqttActuator, *, to_the_brim: bool) -> None:
@@ -94,6 +104,39 @@ def test_it_is_forgotten_here_and_in_the_system_and_the_outcome_is_unknown(tmp_p
             assert b"oven/set" not in heard
             with pytest.raises(Unavailable):
                 await actuator.write(Command("2", "oven", 1.0, Deadline.after(10.0)))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("to_the_brim", [False, True])
+def test_it_does_not_leave_after_its_session(tmp_path: Path, to_the_brim: bool) -> None:
+    """The gateway is stopped meanwhile; the system would go on sending for minutes."""
+
+    async def run() -> None:
+        with closing(Deaf()) as broker:
+            async with session_at(broker, tmp_path) as actuator:
+                stuff(actuator, to_the_brim=to_the_brim)
+                writing = asyncio.create_task(actuator.write(Command("1", "oven", 1.0, Deadline.after(60.0))))
+                await asyncio.sleep(0)
+                assert not writing.done()
+            with pytest.raises(OutcomeUnknown):
+                await writing
+            assert b"oven/set" not in await broker.listen()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("said", [b"\x30\x00", b"\xf0\x00", b"\x30\xff\xff\xff\xff\x01", b"\xe0\x00"])
+def test_it_does_not_leave_after_a_broker_that_breaks_the_rules_or_dismisses_us(tmp_path: Path, said: bytes) -> None:
+    async def run() -> None:
+        async with deaf(tmp_path) as (broker, actuator):
+            stuff(actuator, to_the_brim=False)
+            writing = asyncio.create_task(actuator.write(Command("1", "oven", 1.0, Deadline.after(60.0))))
+            await asyncio.sleep(0)
+            await broker.say(said)
+            with pytest.raises(OutcomeUnknown):
+                await writing
+            assert b"oven/set" not in await broker.listen()
 
     asyncio.run(run())
 

@@ -100,14 +100,17 @@ class Plc:
     def _attribute(self, name: str, attribute: ua.AttributeIds) -> Any:
         return self._running.iserver.aspace._nodes[ua.NodeId(name, self.index)].attributes[attribute]
 
-    def answer_writes(self, change: Callable[[Any], list[Any]]) -> None:
-        """From now on clients that are connected get these responses, in place of the right one to a write."""
+    def answer_writes(self, change: Callable[[Any], list[Any]], kind: type[Any] = ua.WriteResponse) -> None:
+        """From now on clients that are connected get these responses, in place of the right one to a write.
+
+        Or to what else has responses of that kind.
+        """
         for client in self._running.bserver.clients:
             processor = client.processor
             right = processor.send_response
 
             def send(handle: Any, header: Any, response: Any, *more: Any, right: Any = right) -> None:
-                for each in change(response) if isinstance(response, ua.WriteResponse) else [response]:
+                for each in change(response) if isinstance(response, kind) else [response]:
                     right(each.ResponseHeader.RequestHandle or handle, header, each, *more)
 
             processor.send_response = send

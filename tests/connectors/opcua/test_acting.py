@@ -132,6 +132,25 @@ async def test_a_bad_value_is_read_as_bad_and_never_as_the_last_good_one(tmp_pat
 
 
 @pytest.mark.simulated(seeds=2)
+async def test_an_answer_to_another_request_is_not_what_the_machine_has(tmp_path: Path) -> None:
+    """A server that takes one request for another: its number can be another node's."""
+
+    def swapped(response: Any) -> list[Any]:
+        response.ResponseHeader.RequestHandle = 77_777
+        return [response]
+
+    async with plc(TAGS) as device, opcua(tmp_path).actuator() as actuator:
+        await actuator.write(command())
+        assert (await actuator.read(TAGS[0], Deadline.after(5.0))).value == 1.5
+        device.answer_writes(swapped, ua.ReadResponse)
+        with pytest.raises(Unavailable, match="handle of another request"):
+            await actuator.read(TAGS[0], Deadline.after(5.0))
+        with pytest.raises(Unavailable, match="handle of another request"):
+            await actuator.write(command(2.5))
+        assert len(device.written) == 1
+
+
+@pytest.mark.simulated(seeds=2)
 async def test_a_namespace_or_node_that_is_not_there_is_told(tmp_path: Path) -> None:
     tags = [{"node": "nsu=urn:gone;s=x", "tag": "x"}, {"node": f"nsu={NAMESPACE};s=y", "tag": "y"}]
     async with plc(TAGS) as device, opcua(tmp_path, tags=tags).actuator() as actuator:

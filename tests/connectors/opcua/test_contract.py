@@ -109,6 +109,25 @@ def with_a_fault(device: Plc) -> None:
     device.answer_writes(change)
 
 
+def with_a_refusal_of_another_request(device: Plc) -> None:
+    def change(response: Any) -> list[Any]:
+        fault = ua.ServiceFault()
+        fault.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadUserAccessDenied)
+        fault.ResponseHeader.RequestHandle = 77_777
+        return [fault]
+
+    device.answer_writes(change)
+
+
+def with_a_failure_of_another_request(device: Plc) -> None:
+    def change(response: Any) -> list[Any]:
+        response.ResponseHeader.ServiceResult = ua.StatusCode(ua.StatusCodes.BadTooManyOperations)
+        response.ResponseHeader.RequestHandle = 77_777
+        return [response]
+
+    device.answer_writes(change)
+
+
 @pytest.mark.simulated(seeds=2)
 class TestOpcUaActuator(ActuatorContract[Plc]):
     """With asyncua's server; few seeds here, more at night."""
@@ -152,6 +171,8 @@ class TestOpcUaActuator(ActuatorContract[Plc]):
             of_another_request,
             of_another_service,
             with_a_fault,
+            with_a_refusal_of_another_request,
+            with_a_failure_of_another_request,
         ]
 
     def is_the_devices(self, task: "asyncio.Task[object]") -> bool:

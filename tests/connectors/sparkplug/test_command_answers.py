@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,27 @@ async def test_a_word_from_before_a_command_is_none_after_it(tmp_path: Path) -> 
         async with connector.actuator() as actuator:
             with pytest.raises(Unavailable):
                 await actuator.read("press/speed", Deadline.after(5.0))
+
+
+async def test_a_birth_that_tells_an_old_value_as_such_says_nothing_of_what_the_machine_has(tmp_path: Path) -> None:
+    """It is marked historical: neither a confirmation of a command nor what is there now."""
+    async with machine(SPEED) as plant:
+        announce = plant.node.announce
+
+        def historical(payload: Any, device: str | None) -> None:
+            announce(payload, device)
+            for metric in payload.metrics:
+                metric.is_historical = metric.name == "speed"
+
+        plant.node.announce = historical  # type: ignore[method-assign]  # of this one
+        plant.node.report = lambda node, where, value: node.birth()
+        plant.node.birth()
+        async with commanding(tmp_path, SPEED).actuator() as actuator:
+            with pytest.raises(Unavailable):
+                await actuator.read("press/speed", Deadline.after(8.0))
+            with pytest.raises(OutcomeUnknown):
+                await actuator.write(command("press/speed", 2.5))
+        assert plant.node.done == [(SPEED, 2.5)]
 
 
 async def test_a_broker_that_refuses_is_named(tmp_path: Path) -> None:

@@ -106,6 +106,43 @@ async def test_a_number_goes_into_the_field_in_which_the_edge_node_writes_it(tmp
         assert (metric.WhichOneof("value"), getattr(metric, written)) == (written, 3_000_000_000)
 
 
+@pytest.mark.parametrize(
+    ("datatype", "field", "has", "fits", "lost"),
+    [
+        (4, "int_value", 5, 2**31 - 1, (2**31, 2**32 + 7, -7)),
+        (8, "int_value", 5, 2**32 - 1, (2**32, 2**40 + 7)),
+        (10, "float_value", 0.5, 2.5, (0.1, 16_777_217.0, 1e300)),
+    ],
+)
+async def test_what_the_field_of_the_edge_node_cannot_hold_is_rejected_and_not_cut(
+    tmp_path: Path, datatype: int, field: str, has: float, fits: float, lost: tuple[float, ...]
+) -> None:
+    """It writes a number of 64 bits in a field of 32, and would look for ours there."""
+    async with machine(SPEED) as plant:
+
+        def announce(payload: Any, device: str | None) -> None:
+            if device:
+                setattr(payload.metrics.add(name="x", alias=9, datatype=datatype, timestamp=1), field, has)
+
+        def report(node: Any, where: Any, value: Any) -> None:
+            payload = node.payload()
+            setattr(payload.metrics.add(alias=9, timestamp=1), field, value)
+            node.send("DDATA", payload, "press")
+
+        plant.node.announce = announce  # type: ignore[method-assign]  # of this one
+        plant.node.report = report
+        plant.node.metrics["press", "x"] = (9, datatype, has)
+        plant.node.birth()
+        async with commanding(tmp_path, ("press", "x")).actuator() as actuator:
+            for value in lost:
+                with pytest.raises(Rejected, match="32 bits"):
+                    await actuator.write(command("press/x", value))
+            await actuator.write(command("press/x", fits))
+        assert [value for _, value in plant.node.done] == [fits]
+        [metric] = decoded(commands(plant.twin)[0]).metrics
+        assert metric.WhichOneof("value") == field
+
+
 async def test_a_session_for_commands_says_no_state_and_leaves_that_of_the_source_alone(tmp_path: Path) -> None:
     async with machine(SPEED) as plant:
         wills = []

@@ -127,6 +127,29 @@ async def test_a_command_that_meets_a_paused_program_is_taken_back(tmp_path: Pat
     assert twin.program.applied == [OTHER_MOVED, *late], "a clock that is paused with its program cannot tell"
 
 
+async def test_a_command_under_way_when_its_session_ends_is_taken_back(tmp_path: Path) -> None:
+    """As one that is given up: the gateway is stopped while the program is paused."""
+    async with robot(HOST) as twin:
+        async with writer(tmp_path).actuator() as actuator:
+            await actuator.write(command(OTHER))
+            stir, paused = twin.program.stir, asyncio.Event()
+
+            def stopped_first() -> None:
+                twin.program.stir = stir  # type: ignore[method-assign]  # of this one
+                twin.protective_stop()
+                paused.set()
+
+            twin.program.stir = stopped_first  # type: ignore[method-assign]  # of this one
+            writing = asyncio.create_task(actuator.write(command(MOVE, 60.0)))
+            await paused.wait()
+        with pytest.raises(OutcomeUnknown):
+            await writing
+        await asyncio.sleep(600.0)
+        twin.resume_program()
+        await asyncio.sleep(1.0)
+    assert twin.program.applied == [OTHER_MOVED]
+
+
 async def test_a_program_that_is_started_takes_what_lies_in_its_mailbox_as_done(tmp_path: Path) -> None:
     async with robot(HOST) as twin:
         connector = writer(tmp_path)
