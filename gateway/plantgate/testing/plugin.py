@@ -9,6 +9,7 @@ Runs the coroutine with `plantgate.testing.simulate`, once per seed. ``--plantga
 its ``seed`` and calls `simulate` itself.
 """
 
+import gc
 import inspect
 from collections.abc import Generator
 from typing import Final
@@ -22,9 +23,12 @@ pytest.register_assert_rewrite(
     "plantgate.testing.contract_sink_faults",
     "plantgate.testing.contract_actuator",
     "plantgate.testing.contract_actuator_faults",
+    "plantgate.testing.contract_camera",
+    "plantgate.testing.contract_camera_faults",
     "plantgate.testing.reading",
     "plantgate.testing.writing",
     "plantgate.testing.acting",
+    "plantgate.testing.seeing",
 )
 
 SEEDS: Final = 5
@@ -61,6 +65,12 @@ def _is_spared(item: pytest.Item) -> bool:
     if not getattr(contract, "host", ""):
         return True
     return bool(mark.kwargs.get("dials")) and not getattr(contract, "dials", True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was collected stays: clearing up after each run need not walk it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -105,6 +115,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
 
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
     simulate(lambda: pyfuncitem.obj(**arguments), seed=_seed_of(pyfuncitem))
+    gc.collect()  # a run is full of circles, whole disks among them, which would stay for hundreds of runs
     return True
 
 
