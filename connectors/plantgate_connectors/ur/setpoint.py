@@ -59,6 +59,8 @@ def _number(tag: str, register: str, value: object) -> Number:
     if type(value) not in (int, float) or not _finite(value):
         raise Rejected(f"{tag}: {_told(value)} is no finite number, which {register} holds")
     assert isinstance(value, int | float)
+    if float(value) != value:
+        raise Rejected(f"{tag}: {_told(value)} is more exact than a double, which {register} holds")
     return float(value)
 
 

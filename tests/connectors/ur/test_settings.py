@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from plantgate.sdk import Rejected
+from plantgate_connectors.ur.setpoint import numbers
+from plantgate_connectors.ur.settings import Write
 from tests.connectors.ur.given import OFFSET_WRITE, POSE, SPEED_WRITE, settings
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -67,3 +70,11 @@ def test_what_is_unwise_is_said() -> None:
     unfenced = settings(writes=[SPEED_WRITE], remote_control="ignored").doubts()
     assert any("no mailbox" in doubt for doubt in unfenced)
     assert any("local control" in doubt for doubt in unfenced)
+
+
+def test_a_whole_number_that_no_double_holds_is_refused() -> None:
+    register, shows = "input_double_register_24", "output_double_register_24"
+    wide = Write(tag="t", registers=(register,), confirm=(shows,), limits=((-1e30, 1e30),))
+    assert numbers(wide, 2**53) == (2.0**53,)
+    with pytest.raises(Rejected, match="9007199254740993 is more exact than a double"):
+        numbers(wide, 2**53 + 1)
