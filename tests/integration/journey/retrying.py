@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from plantgate import cli
 from plantgate.control.hand import Hand
 from plantgate.runtime import deeds
-from plantgate.sdk import Command, Deadline, OutcomeUnknown
+from plantgate.sdk import Command, Deadline, OutcomeUnknown, Unavailable
 
 
 class RetryingHand(Hand):
@@ -16,11 +17,16 @@ class RetryingHand(Hand):
         try:
             await super().write(command, confirm_seconds)
         except OutcomeUnknown:
-            while self._broken.is_set():  # noqa: ASYNC110  a session that is opened anew tells nobody
-                await asyncio.sleep(0.01)
-            await self.there()
-            again = Command(command.id, command.tag, command.value, Deadline.after(confirm_seconds))
-            await super().write(again, confirm_seconds)
+            await self._again(command, confirm_seconds)
+
+    async def _again(self, command: Command, confirm_seconds: float) -> None:
+        """In a session of its own, as soon as there is one."""
+        while True:
+            with suppress(Unavailable):
+                async with self._open() as another:
+                    again = Command(command.id, command.tag, command.value, Deadline.after(confirm_seconds))
+                    return await another.write(again)
+            await asyncio.sleep(0.05)
 
 
 if __name__ == "__main__":
