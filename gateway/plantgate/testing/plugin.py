@@ -12,6 +12,7 @@ its ``seed`` and calls `simulate` itself.
 import gc
 import inspect
 from collections.abc import Generator
+from itertools import count
 from typing import Final
 
 import pytest
@@ -34,6 +35,9 @@ pytest.register_assert_rewrite(
 SEEDS: Final = 5
 """How many seeds a simulated test is run with when neither its mark nor the command line says."""
 _HIDDEN: Final = "_plantgate_seed"
+_RUNS: Final = count(1)
+_COLLECTED: Final = 10
+"""So many runs, and what they have kept is cleared up: they are full of circles, with whole disks in them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -115,7 +119,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
 
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
     simulate(lambda: pyfuncitem.obj(**arguments), seed=_seed_of(pyfuncitem))
-    gc.collect()  # a run is full of circles, whole disks among them, which would stay for hundreds of runs
+    if next(_RUNS) % _COLLECTED == 0:
+        gc.collect()
     return True
 
 
