@@ -176,6 +176,7 @@ async def gateway(
             Past(),
             {"robot": hand},
             connections={},
+            loops={},
             folder=folder,
             disk=OsDisk(),
             clock=SystemClock(),

@@ -92,6 +92,7 @@ class Gateway:
                 past,
                 {"plc": hand},
                 connections={},
+                loops={},
                 folder=FOLDER,
                 disk=self.disk,
                 clock=WallClock(),

@@ -1,11 +1,9 @@
 """One connection of a line, from its first byte to its last."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 
-from plantgate_connectors.leaving import under_way
+from plantgate_connectors.leaving import drop_unsent, under_way
 from plantgate_connectors.modbus.mbap import Mbap
 from plantgate_connectors.modbus.rtu import Rtu
 
@@ -54,9 +52,8 @@ class Wire(asyncio.Protocol):
 
     def drop_unsent(self) -> None:
         """At `abort` the system forgets what the other end has not taken, where it would go on sending for minutes."""
-        raw = None if self.transport is None else self.transport.get_extra_info("socket")
-        if raw is not None and raw.fileno() >= 0:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self.transport is not None:
+            drop_unsent(self.transport)
 
     def abort(self, why: str, *, renewing: bool = False) -> None:
         """End it at once."""

@@ -11,6 +11,8 @@ import socket
 import struct
 from typing import Final, Protocol
 
+from plantgate_connectors.leaving import drop_unsent
+
 CONNACK: Final = 0x20
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
@@ -26,7 +28,6 @@ OTHER_BYTES_MAX: Final = 256 * 1024
 _WRITE_HIGH_BYTES: Final = 1024 * 1024
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 """Linux only."""
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
 """"Linger for no time": closing resets the connection."""
 _U16: Final = struct.Struct("!H")
 
@@ -160,8 +161,8 @@ class Wire(asyncio.Protocol):
 
     def drop(self) -> None:
         """Close at once; the system too forgets what the broker has not taken, where it would go on for minutes."""
-        if self._socket is not None and self._transport is not None and not self._transport.is_closing():
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        if self._transport is not None and not self._transport.is_closing():
+            drop_unsent(self._transport)
         self.abort()
 
     async def wait_closed(self) -> None:

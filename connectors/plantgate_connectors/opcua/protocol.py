@@ -1,8 +1,6 @@
 """asyncua's socket protocol with our caps on it, and with the reason of an end kept."""
 
 import asyncio
-import socket
-import struct
 import sys
 from typing import Any, Final, cast
 
@@ -12,6 +10,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary, uatcp_to_binary
 from asyncua.ua.uaerrors import BadTcpMessageTooLarge
 
+from plantgate_connectors.leaving import drop_unsent
 from plantgate_connectors.opcua.bounds import MalformedNotification, Walk, skip_extension_object
 from plantgate_connectors.opcua.settings import Limits
 
@@ -91,9 +90,8 @@ class BoundedProtocol(UASocketProtocol):
 
     def drop_unsent(self) -> None:
         """When it is closed the system forgets what the server has not taken, where it would go on for minutes."""
-        raw = None if self.transport is None else self.transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self.transport is not None:
+            drop_unsent(self.transport)
 
     def _process_received_message(self, msg: Any) -> None:
         """Say why the server refuses a channel: asyncua takes a fault for the answer it expects, and stumbles."""

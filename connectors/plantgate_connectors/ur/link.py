@@ -4,10 +4,10 @@ import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Final
 
 from plantgate.sdk import Log, Unavailable
+from plantgate_connectors.leaving import drop_unsent
 from plantgate_connectors.ur.frames import Frames, Kind, Malformed, package
 from plantgate_connectors.ur.recipe import Held, Recipe, answered
 
@@ -19,7 +19,6 @@ _FIELDS_BYTES_MAX: Final = 2048
 """Most bytes of a list of field names that a controller takes."""
 _OLD_HZ_MAX: Final = 125.0
 """CB-series controllers (software 3) run their loop so often; e-Series ones 500 times a second."""
-_AT_ONCE: Final = struct.pack("ii", 1, 0)
 """Closing drops what the kernel has not sent yet, instead of sending it whenever the line is back."""
 
 Heard = Callable[[list[Held]], None]
@@ -116,8 +115,8 @@ class Link(asyncio.Protocol):
         """Over at once; what was not sent yet never is."""
         transport = self._transport
         if transport is not None:
-            if (socket := transport.get_extra_info("socket")) is not None and not transport.is_closing():
-                socket.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+            if not transport.is_closing():
+                drop_unsent(transport)
             transport.abort()
         self._over(why)
 

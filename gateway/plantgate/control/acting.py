@@ -54,8 +54,8 @@ class Acting:
         self.gate, self.leases, self.approvals, self.desk = gate, leases, approvals, desk
         self.evidence = evidence
         self.record, self._clock, self._log = record, clock, log
-        self._models: dict[str, str] = {}
-        """Digest of the text that names each loop's model, by the text's name."""
+        self._on_record: dict[str, str] = {}
+        """Digest of each text that is on record, by the text's name."""
 
     @classmethod
     async def begin(
@@ -66,7 +66,7 @@ class Acting:
         hands: Mapping[str, Hand],
         *,
         connections: Mapping[str, Settings],
-        loops: Mapping[str, Mapping[str, Settings]] = {},
+        loops: Mapping[str, Mapping[str, Settings]],
         folder: Path,
         disk: Disk,
         clock: Clock,
@@ -106,7 +106,7 @@ class Acting:
         Whoever swaps a file is one person, and what it names, nobody has agreed to. Raises `GatewayError`.
         """
         text = Text.made(f"model of loop {loop}", {"name": model.name, "digest": model.digest})
-        before = self._models.get(text.name)
+        before = self._on_record.get(text.name)
         if before == text.digest:
             return
         if before is not None:
@@ -114,7 +114,6 @@ class Acting:
             self._log.warning("a loop has another model than before; it is stopped until people arm it", name=name)
             self.gate.switches.throw(name, Thrown("gateway", f"loop {loop} had another before", self.record.now()))
         await self._put_down(text)
-        self._models[text.name] = text.digest
 
     def services(self) -> Iterator[tuple[str, Callable[[Stop], Coroutine[Any, Any, None]]]]:
         """What is kept running beside the hands' own sessions, by name."""
@@ -133,8 +132,8 @@ class Acting:
         for tag in past.standing:
             if tag in book.limits and book.limits[tag].settings.lease is not None:
                 self.leases.expire(tag)
-        self._models = dict(past.texts)
-        new = [text for text in book.texts() if past.texts.get(text.name) != text.digest]
+        self._on_record = dict(past.texts)
+        new = [text for text in book.texts() if self._on_record.get(text.name) != text.digest]
         try:
             self._stop_what_changed({text.name for text in new}, book, first=not past.texts)
             for text in new:
@@ -148,6 +147,7 @@ class Acting:
         content = text.content if len(text.content.encode()) <= _TEXT_MAX else ""
         details = {"name": text.name, "digest": text.digest, "text": content}
         await self.record.observed(Kind.RULE_CHANGE, GATEWAY, details=details)
+        self._on_record[text.name] = text.digest
 
     def _keep_pace(self, intent: Entry, book: Book) -> None:
         """A restart is no way to write more often, or further, than the limits allow."""

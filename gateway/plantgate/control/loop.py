@@ -30,7 +30,6 @@ from plantgate.sdk import (
     Model,
     Prediction,
     Rejected,
-    Unavailable,
     Value,
 )
 
@@ -101,20 +100,13 @@ class Loop:
     async def run(self, camera: Camera, model: Model, stop: Stop) -> None:
         """Look at every picture until asked to stop, or until there are no more. Raises `GatewayError`: open anew."""
         await self._acting.meet(self.name, model)
-        try:
-            while not stop.is_set():
-                try:
-                    frame = await stop.unless(camera.frame)
-                except Exhausted:
-                    return
-                if frame is not None:
-                    await self.look(frame, model)
-        except asyncio.CancelledError as error:
-            # A library may cancel what its caller waits for, which is no wish of ours, and must not end the loop.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            why = "a wait of the camera's or of the model's own was cancelled"
-            raise Unavailable(f"{self.name}: {why}") from error
+        while not stop.is_set():
+            try:
+                frame = await stop.unless(camera.frame)
+            except Exhausted:
+                return
+            if frame is not None:
+                await self.look(frame, model)
 
     async def look(self, frame: Frame, model: Model) -> tuple[Answer, ...]:
         """One picture, to its end. Raises `Unavailable` where the model cannot be asked."""

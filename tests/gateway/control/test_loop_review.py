@@ -17,7 +17,9 @@ from plantgate.control.evidence import Evidence
 from plantgate.control.loop import Loop
 from plantgate.control.proposal import Standing
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Deadline, Exhausted, Frame, Prediction, Unavailable, Value, iso
+from plantgate.runtime.supervisor import keep_running
+from plantgate.sdk import Backoff, Deadline, Exhausted, Frame, Prediction, Value, iso
+from plantgate.sdk import Standing as State
 from plantgate.store.disk import Disk, Open, OsDisk, OsFile
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
@@ -91,8 +93,15 @@ def test_a_wait_that_a_library_cancelled_itself_ends_the_session_and_not_the_loo
     async def main() -> None:
         async with plant(written=written()) as here:
             loop = Loop("heat", written().loops["heat"], here.acting, here.news)
-            with pytest.raises(Unavailable, match="heat: a wait of the camera's or of the model's own was cancelled"):
-                await loop.run(Leaving(1), Dreaming(), Stop())
+            ways: list[tuple[Pictures, Eyes]] = [(Leaving(1), Dreaming()), (Pictures(1), Eyes())]
+
+            async def session(stop: Stop) -> None:
+                await loop.run(*ways.pop(0), stop)
+
+            standing = State(here.news)
+            await keep_running(session, stop=Stop(), backoff=Backoff(0.1, 0.1), standing=standing, log=here.news)
+            assert (ways, standing.counters) == ([], {"session_errors": 1})
+            assert loop.looks[-1].note == "", "it looks at pictures again"
             looking = asyncio.create_task(loop.run(Pictures(100), Eyes(), Stop()))
             await asyncio.sleep(0.2)
             looking.cancel()
