@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,8 @@ def test_mosquitto_keeps_what_a_durable_subscriber_missed_while_it_was_killed(tm
                 await broker.publish("line4/t", b"not asked for")
                 await recorded.caught_up()
             messages = recorded.messages()
-            assert [message.payload for message in messages] == sent
+            # At least once: what was acknowledged just before a kill may come again after it.
+            assert [payload for payload, _ in groupby(message.payload for message in messages)] == sent
             assert {(message.topic, message.qos) for message in messages} == {("line3/t", 1)}
             arrived = [message.arrived_ns for message in messages]
             assert arrived == sorted(arrived)

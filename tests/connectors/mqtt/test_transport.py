@@ -56,6 +56,9 @@ class Cable(asyncio.Transport):
     def abort(self) -> None:
         self.aborted = True
 
+    def is_closing(self) -> bool:
+        return self.aborted
+
 
 def hear(*streams: list[bytes], held: Callable[[int], None] = lambda size: None) -> list[list[tuple[Any, ...]]]:
     """What is told for each stream of pieces."""
