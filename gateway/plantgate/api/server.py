@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +12,6 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from plantgate.api.looks import Looks, looking
@@ -21,12 +19,12 @@ from plantgate.observe.logging import NEWS_MOST, News
 from plantgate.observe.status import GatewayStatus
 from plantgate.observe.tap import Tap
 from plantgate.sdk import Value, iso, quality_name
-from plantgate.sdk.porter import Limits, Porter, is_loopback, names_this_machine
+from plantgate.sdk.porter import Limits, is_loopback, names_this_machine
+from plantgate.served import served
 
 VIEWERS_MOST: Final = 16
 """Live views open at once; one more gets 503, so that a forgotten wall of browsers cannot slow the gateway."""
 
-_LOG: Final = logging.getLogger("plantgate.api")
 LIMITS: Final = Limits(connections_max=256, per_peer_max=64, head_seconds=5.0, unread_seconds=20.0)
 """What clients may take; aiohttp has no such limits of its own."""
 
@@ -53,34 +51,11 @@ class Seen:
 @asynccontextmanager
 async def serving(seen: Seen, door: socket.socket) -> AsyncIterator[tuple[str, int]]:
     """Serve on a listening socket until the block ends; gives its address."""
-    bound = door.getsockname()
-    porter = Porter(lambda: _protocol(runner), LIMITS)
-    application = _application(seen, _guarded(porter, local=is_loopback(bound[0])))
-    runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0, keepalive_timeout=15.0)
-    await runner.setup()
-    try:
-        listening = await asyncio.get_running_loop().create_server(porter, sock=door)
-        try:
-            yield bound[0], bound[1]
-        finally:
-            listening.close()
-    finally:
-        await runner.cleanup()
-        porter.turn_out()
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a line is about a fault of ours: aiohttp writes a traceback for all that a stranger sends wrong, too."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
-
-
-_LOG.addFilter(_is_ours)
-
-
-def _protocol(runner: web.AppRunner) -> asyncio.BaseProtocol:
-    assert runner.server is not None, "serving() has set it up"
-    return runner.server()
+    host, port = door.getsockname()[:2]
+    application = _application(seen, _guarded(local=is_loopback(host)))
+    loop = asyncio.get_running_loop()
+    async with served(application, LIMITS, lambda porter: loop.create_server(porter, sock=door)):
+        yield host, port
 
 
 def _application(seen: Seen, guard: Middleware) -> web.Application:
@@ -141,7 +116,7 @@ def _application(seen: Seen, guard: Middleware) -> web.Application:
     return application
 
 
-def _guarded(porter: Porter, *, local: bool) -> Middleware:
+def _guarded(*, local: bool) -> Middleware:
     """Nothing here changes anything, so only reading is let in; a page may load nothing from elsewhere.
 
     On loopback (`local`), a page from elsewhere, whose name was made to point here, must not read from us either.
@@ -149,12 +124,11 @@ def _guarded(porter: Porter, *, local: bool) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with porter.answering(request.transport):
-            if local and not names_this_machine(request.headers.get("Host", "localhost")):
-                raise web.HTTPMisdirectedRequest(text="this page is for this machine only; call it by localhost")
-            if request.method not in ("GET", "HEAD"):
-                raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
-            return _without_trust(await handler(request))
+        if local and not names_this_machine(request.headers.get("Host", "localhost")):
+            raise web.HTTPMisdirectedRequest(text="this page is for this machine only; call it by localhost")
+        if request.method not in ("GET", "HEAD"):
+            raise web.HTTPMethodNotAllowed(request.method, ("GET", "HEAD"))
+        return _without_trust(await handler(request))
 
     return guard
 

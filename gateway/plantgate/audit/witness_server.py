@@ -6,7 +6,6 @@ own key.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,63 +13,30 @@ from hashlib import sha256
 from typing import Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler, Middleware
 
 from plantgate.audit.note import Note
 from plantgate.audit.witness import REQUEST_BYTES_MAX, Refused, Request, Witness
-from plantgate.sdk.porter import Limits, Porter
+from plantgate.sdk.porter import Limits
 from plantgate.sdk.standing import Log
+from plantgate.served import served
 
 LIMITS: Final = Limits(connections_max=64, per_peer_max=16, head_seconds=5.0, unread_seconds=10.0)
 """What clients may take; aiohttp has no such limits of its own."""
 _BODY_SECONDS: Final = 10.0
-_LOG: Final = logging.getLogger("plantgate.witness")
 _SIZE_TYPE: Final = "text/x.tlog.size"
 
 
 @asynccontextmanager
 async def serving(witness: Witness, origins: tuple[str, ...], host: str, port: int, log: Log) -> AsyncIterator[int]:
     """Serve until the block ends; gives the port. Raises `OSError` if it cannot listen."""
-    porter = Porter(lambda: _protocol(runner), LIMITS)
-    application = _application(witness, origins, log, _known_to(porter))
-    runner = web.AppRunner(application, access_log=None, logger=_LOG, shutdown_timeout=1.0, keepalive_timeout=15.0)
-    await runner.setup()
-    try:
-        listening = await asyncio.get_running_loop().create_server(porter, host, port)
-        try:
-            bound: int = listening.sockets[0].getsockname()[1]
-            yield bound
-        finally:
-            listening.close()
-    finally:
-        await runner.cleanup()
-        porter.turn_out()
+    loop = asyncio.get_running_loop()
+    application = _application(witness, origins, log)
+    async with served(application, LIMITS, lambda porter: loop.create_server(porter, host, port)) as listening:
+        bound: int = listening.sockets[0].getsockname()[1]
+        yield bound
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a line is about a fault of ours: aiohttp writes a traceback for all that a stranger sends wrong, too."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
-_LOG.addFilter(_is_ours)
-
-
-def _protocol(runner: web.AppRunner) -> asyncio.BaseProtocol:
-    assert runner.server is not None, "serving() has set it up"
-    return runner.server()
-
-
-def _known_to(porter: Porter) -> Middleware:
-    @web.middleware
-    async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
-        with porter.answering(request.transport):
-            return await handler(request)
-
-    return answering
-
-
-def _application(witness: Witness, origins: tuple[str, ...], log: Log, answering: Middleware) -> web.Application:
+def _application(witness: Witness, origins: tuple[str, ...], log: Log) -> web.Application:
     thread = ThreadPoolExecutor(1, thread_name_prefix="witness")
     names = {sha256(origin.encode()).hexdigest(): origin for origin in origins}
 
@@ -105,7 +71,7 @@ def _application(witness: Witness, origins: tuple[str, ...], log: Log, answering
     async def closing(_: web.Application) -> None:
         thread.shutdown(wait=False)
 
-    application = web.Application(client_max_size=REQUEST_BYTES_MAX, middlewares=[answering])
+    application = web.Application(client_max_size=REQUEST_BYTES_MAX)
     application.add_routes([web.post("/add-checkpoint", add_checkpoint), web.get("/{log}/checkpoint", last)])
     application.on_cleanup.append(closing)
     return application

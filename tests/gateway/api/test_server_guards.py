@@ -95,5 +95,5 @@ def test_a_strangers_nonsense_is_answered_and_not_logged(caplog: pytest.LogCaptu
 
     asyncio.run(main())
     assert not caplog.records
-    logging.getLogger("plantgate.api").exception("ours", exc_info=RuntimeError())
+    logging.getLogger("plantgate.served").exception("ours", exc_info=RuntimeError())
     assert len(caplog.records) == 1
