@@ -10,16 +10,16 @@ from typing import Any, Self
 
 from plantgate.audit.entry import Entry, Kind, Who, decode
 from plantgate.audit.log import AuditLog
+from plantgate.control.apart import distance
 from plantgate.control.approvals import Approvals
 from plantgate.control.arming import Arming
 from plantgate.control.book import BUILT_IN, Book, Text
 from plantgate.control.desk import Desk
 from plantgate.control.evidence import Evidence
 from plantgate.control.gate import Gate
-from plantgate.control.guard import distance
 from plantgate.control.hand import Hand
 from plantgate.control.latest import Latest
-from plantgate.control.leases import Leases
+from plantgate.control.leases import Leases, is_fallback
 from plantgate.control.past import Past
 from plantgate.control.reconcile import reconcile
 from plantgate.control.record import GATEWAY, Ledger, Record
@@ -129,8 +129,10 @@ class Acting:
             self.gate.hold(intent)
         for intent in past.recent:
             self._keep_pace(intent, book)
-        for tag in past.standing:
-            if tag in book.limits and book.limits[tag].settings.lease is not None:
+        for tag, intent in past.standing.items():
+            if (limits := book.limits.get(tag)) is None or limits.settings.lease is None:
+                continue
+            if past.happened.get(tag) != intent.id or not is_fallback(intent, limits):
                 self.leases.expire(tag)
         self._on_record = dict(past.texts)
         new = [text for text in book.texts() if self._on_record.get(text.name) != text.digest]
@@ -163,28 +165,38 @@ class Acting:
 
     def _stop_what_changed(self, changed: Set[str], book: Book, *, first: bool) -> None:
         """Whoever can change the plant file is one person; what it allows now counts once people have armed it."""
-        switches = self.gate.switches
+        switches, now = self.gate.switches, self.record.now()
+        stopped: dict[str, Thrown] = {}
         if first or book.people.name in changed:
-            if EVERYTHING not in switches.thrown():
-                why = "its audit log is a new one" if first else "people, or what they or models may do, have changed"
-                switches.throw(EVERYTHING, Thrown("gateway", why, self.record.now()))
-            return
-        tags = {limits.tag for limits in book.limits.values() if limits.text.name in changed}
-        tags.update(
-            tag
-            for rule in book.rules.values()
-            if rule.text.name in changed and rule.id not in BUILT_IN
-            for tag in rule.settings.allows
-        )
-        looped = {tag for watch in book.loops.values() if watch.text.name in changed for tag in watch.tags}
-        for name, text in book.connections.items():
-            if text.name in changed:
-                self._log.warning("settings of a connection have changed; it is stopped until people arm it", name=name)
-                switches.throw(name, Thrown("gateway", "its settings have changed", self.record.now()))
-        for tag in sorted(tags | looped):
-            what = "limits or rules" if tag in tags else "loops"
-            self._log.warning(f"{what} of a tag have changed; it is stopped until people arm it", tag=tag)
-            switches.throw(tag, Thrown("gateway", f"its {what} have changed", self.record.now()))
+            why = "people, or what they or models may do, have changed"
+            if first:
+                why = "none of its rules is in the audit log"
+            seen = switches.thrown().get(EVERYTHING)
+            if seen is None or not seen.unarmed:
+                stopped[EVERYTHING] = Thrown("gateway", why, now, unarmed=True)
+        if not first:
+            stopped.update(_stops(changed, book, now))
+        for name, thrown in sorted(stopped.items()):
+            self._log.warning("stopped until people arm it", name=name, reason=thrown.reason)
+        if stopped:
+            switches.throw_all(stopped)
+
+
+def _stops(changed: Set[str], book: Book, now: str) -> Iterator[tuple[str, Thrown]]:
+    """Tags and connections that a change is about; of several reasons the one that counts most is the last."""
+    for watch in book.loops.values():
+        if watch.text.name in changed:
+            yield from ((tag, Thrown("gateway", "its loops have changed", now)) for tag in watch.tags)
+    why = "its limits or rules have changed"
+    for rule in book.rules.values():
+        if rule.text.name in changed and rule.id not in BUILT_IN:
+            yield from ((tag, Thrown("gateway", why, now)) for tag in rule.settings.allows)
+    for limits in book.limits.values():
+        if limits.text.name in changed:
+            yield limits.tag, Thrown("gateway", why, now, unarmed=True)
+    for name, text in book.connections.items():
+        if text.name in changed:
+            yield name, Thrown("gateway", "its settings have changed", now, unarmed=True)
 
 
 async def _find(log: AuditLog, name: str) -> Entry | None:

@@ -82,7 +82,11 @@ class Approvals:
         if proposal.deadline.left() < _NOT_LONG:
             sentence = f"{answer.reason}, and the deadline leaves no time to ask; class and deadline do not fit"
             return await self._gate.refuse(proposal, "people", sentence)
-        return await self._ask(proposal, limits, rule, answer)
+        command = _command(proposal, limits, rule)
+        for question in self._questions.values():
+            if question.command == {**command, "until": question.command["until"]}:  # asked already: people have time
+                return replace(answer, entry=question.id)
+        return await self._ask(proposal, limits, rule, answer, command)
 
     def waiting(self) -> tuple[Question, ...]:
         """Oldest first."""
@@ -141,11 +145,13 @@ class Approvals:
         )
         return question
 
-    async def _ask(self, proposal: Proposal, limits: Limits, rule: Rule, answer: Answer) -> Answer:
+    async def _ask(
+        self, proposal: Proposal, limits: Limits, rule: Rule, answer: Answer, command: dict[str, str]
+    ) -> Answer:
         seconds = SECONDS[limits.settings.write_class]
         until = Deadline(min(proposal.deadline.at, asyncio.get_running_loop().time() + seconds))
         wall = self._clock.now() + int(until.left() * 1e9)
-        command = _command(proposal, limits, rule, iso(wall) or "")
+        command["until"] = iso(wall) or ""
         digest = "sha256:" + hashlib.sha256(msgspec.json.encode(command, order="sorted")).hexdigest()
         asked = replace(proposal, deadline=until)
         self._asking += 1
@@ -159,14 +165,14 @@ class Approvals:
             )
         finally:
             self._asking -= 1
-        self._questions = {  # a newer question of the same proposer about the same tag takes the place of the older
+        self._questions = {  # another question of the same proposer about the same tag takes the place of the older
             name: each
             for name, each in self._questions.items()
             if (each.proposal.who.id, each.limits.tag) != (proposal.who.id, limits.tag)
         }
         question = Question(entry.id, asked, limits, rule, digest, command, until, wall)
         self._questions[entry.id] = question
-        return Answer(standing=Standing.WAITING, reason=answer.reason, entry=entry.id, checks=answer.checks)
+        return replace(answer, entry=entry.id)
 
     def _may_agree(self, question: Question, person: Person, digest: str) -> None:
         if not person.roles & _ROLES:
@@ -194,7 +200,7 @@ class Approvals:
                 del self._questions[name]
 
 
-def _command(proposal: Proposal, limits: Limits, rule: Rule, until: str) -> dict[str, str]:
+def _command(proposal: Proposal, limits: Limits, rule: Rule) -> dict[str, str]:
     value = exact(proposal.value, limits.settings.data_type)
     return {
         "tag": limits.tag,
@@ -210,7 +216,6 @@ def _command(proposal: Proposal, limits: Limits, rule: Rule, until: str) -> dict
         "limits_digest": limits.text.digest,
         "model_digest": "" if proposal.model is None else proposal.model.digest,
         "reverses": proposal.reverses,
-        "until": until,
     }
 
 

@@ -5,11 +5,11 @@ from typing import Final
 
 from plantgate.audit.entry import Kind, Result, Target, Who
 from plantgate.control.approvals import Person
-from plantgate.control.record import Record
+from plantgate.control.record import GATEWAY, Record
 from plantgate.control.settings import Role
 from plantgate.control.steady import Steady
-from plantgate.control.switches import EVERYTHING, Switches, Thrown
-from plantgate.sdk import Clock, Rejected, iso
+from plantgate.control.switches import EVERYTHING, NotKept, Switches, Thrown
+from plantgate.sdk import Clock, GatewayError, Rejected, iso
 
 _TOGETHER_SECONDS: Final = 300.0
 """How long the first of two people waits for the second."""
@@ -22,12 +22,11 @@ class Arming:
     def __init__(self, switches: Switches, steady: Steady, record: Record, clock: Clock, *, people: int) -> None:
         self._switches, self._steady, self._record, self._clock = switches, steady, record, clock
         self._people = people
-        self._first: dict[str, tuple[Person, float]] = {}
-        """Of two people the one who came first, and until when that counts, by switch."""
+        self._first: dict[str, tuple[Person, Thrown | None, float]] = {}
+        """Of two people the one who came first, the stop that was seen, and until when that counts, by switch."""
 
     async def stop(self, name: str, who: Who, reason: str) -> None:
         """Counts before it is on record, and also where it cannot be. Raises `GatewayError` then."""
-        self._first.pop(name, None)
         try:
             self._switches.throw(name, Thrown(who.id, reason, iso(self._clock.now()) or ""))
         finally:
@@ -48,7 +47,8 @@ class Arming:
             raise Rejected(f"{name!r} is not stopped; `plantgate control status` shows what is")
         first = self._waiting(name)
         if self._people > 1 and (first is None or first.id == person.id):
-            self._first[name] = person, asyncio.get_running_loop().time() + _TOGETHER_SECONDS
+            until = asyncio.get_running_loop().time() + _TOGETHER_SECONDS
+            self._first[name] = person, self._switches.thrown().get(name), until
             return f"{person.id} agrees; within {_TOGETHER_SECONDS / 60:g} minutes somebody else must too"
         if self._people > 1 and first is not None and not first.roles | person.roles >= _ROLES:
             raise Rejected("arming takes an operator and an engineer")
@@ -64,16 +64,33 @@ class Arming:
             result=Result.OK,
         )
         if self._switches.throws != throws:
-            raise Rejected(f"somebody stopped something meanwhile; {name} stays stopped: look, and arm it again")
+            why = f"somebody stopped something meanwhile; {name} stays stopped: look, and arm it again"
+            raise await self._not_armed(name, Rejected(why))
+        try:
+            self._switches.release(name)
+        except NotKept as error:
+            raise await self._not_armed(name, error) from error
         self._first.pop(name, None)
-        self._switches.release(name)
         if name == EVERYTHING:
             self._steady.trust()
         return f"{name} is armed"
 
+    def begun(self) -> dict[str, str]:
+        """By switch, the one person who has said so where two are needed, while that counts."""
+        return {name: person.id for name in self._first if (person := self._waiting(name)) is not None}
+
+    async def _not_armed(self, name: str, error: GatewayError) -> GatewayError:
+        """The record says that it was."""
+        details = {"switch": "stopped"}
+        await self._record.observed(
+            Kind.SWITCH, GATEWAY, target=_target(name), note=str(error), details=details, emergency=True
+        )
+        return error
+
     def _waiting(self, name: str) -> Person | None:
-        person, until = self._first.get(name, (None, 0.0))
-        return person if until > asyncio.get_running_loop().time() else None
+        person, seen, until = self._first.get(name, (None, None, 0.0))
+        same = seen == self._switches.thrown().get(name)
+        return person if same and until > asyncio.get_running_loop().time() else None
 
 
 def _target(name: str) -> Target:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from plantgate.audit import decisions
 from plantgate.control.condition import Condition
 from plantgate.control.latest import Latest
 from plantgate.control.settings import (
@@ -24,7 +25,7 @@ LEASE_RULE: Final = "gateway.lease"
 """By which the gateway writes a fallback when a lease has ended."""
 REVERT_RULE: Final = "gateway.revert"
 """By which a person undoes a write."""
-EMERGENCY_RULE: Final = "gateway.emergency"
+EMERGENCY_RULE: Final = decisions.EMERGENCY_RULE
 """By which a person writes who has declared an emergency."""
 BUILT_IN: Final = frozenset({LEASE_RULE, REVERT_RULE, EMERGENCY_RULE})
 

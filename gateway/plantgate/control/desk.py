@@ -10,7 +10,7 @@ from typing import Any, Final
 from plantgate.audit.entry import Entry, Kind, Result, Target, Who
 from plantgate.control.approvals import SECONDS, Approvals, Person, Question
 from plantgate.control.arming import Arming
-from plantgate.control.book import BUILT_IN, EMERGENCY_RULE, Book
+from plantgate.control.book import BUILT_IN, EMERGENCY_RULE, Book, Limits
 from plantgate.control.gate import Gate
 from plantgate.control.leases import Leases
 from plantgate.control.proposal import Answer, Proposal
@@ -20,7 +20,7 @@ from plantgate.control.settings import Role
 from plantgate.control.shadow import is_source
 from plantgate.control.switches import EVERYTHING
 from plantgate.control.typed import read_back, written
-from plantgate.sdk import Deadline, Log, Rejected
+from plantgate.sdk import Deadline, GatewayError, Log, Rejected, Severity, quality_name, severity
 
 Told = dict[str, Any]
 """What the desk answers: plain JSON."""
@@ -28,6 +28,8 @@ Asked = dict[str, str]
 
 _WRITE_SECONDS: Final = 10.0
 """How long a person's write may take that nobody else has to agree to."""
+_LOOK_SECONDS: Final = 2.0
+"""How long a machine may take to say what it has, when somebody looks at a question."""
 _ACTING: Final = frozenset({Role.OPERATOR, Role.ENGINEER})
 
 
@@ -83,6 +85,7 @@ class Desk:
                 for intent in intents.values()
             ],
             "waiting": len(self._approvals.waiting()),
+            "arming": [{"name": name, "by": by} for name, by in sorted(self._arming.begun().items())],
             "clock": self._gate.steady.objection(),
             "tags": [
                 {
@@ -98,7 +101,19 @@ class Desk:
         return {"waiting": [_shown(question) for question in self._approvals.waiting()]}
 
     async def _show(self, person: Person, asked: Asked) -> Told:
-        return {"question": _shown(self._approvals.question(asked.get("entry", "")))}
+        question = self._approvals.question(asked.get("entry", ""))
+        rule = {"cites": question.rule.settings.cites, "when": question.rule.settings.when}
+        return {"question": {**_shown(question), **rule, "has": await self._has(question.limits)}}
+
+    async def _has(self, limits: Limits) -> str:
+        """What the machine has now, in words: whoever agrees wants to see how far it will go."""
+        try:
+            seen = await self._gate.hands[limits.settings.connection].read(limits.tag, Deadline.after(_LOOK_SECONDS))
+        except GatewayError as error:
+            return f"not known ({error})"
+        value = written(seen.value) if isinstance(seen.value, bool | int | float | str) else "a value of no plain type"
+        doubt = "" if severity(seen.quality) is Severity.GOOD else f" ({quality_name(seen.quality)})"
+        return f"{value} {limits.settings.unit}".strip() + doubt
 
     async def _approve(self, person: Person, asked: Asked) -> Told:
         answer = await self._approvals.approve(asked.get("entry", ""), person, asked.get("digest", ""))
@@ -195,16 +210,16 @@ class Desk:
     async def _settle(self, person: Person, asked: Asked) -> Told:
         """A person has looked at a machine that cannot be asked, and says what became of a write."""
         self._may_propose(person)
-        intent = await self._entry(asked)
-        connection = intent.target.connection if intent.target else ""
+        entry = asked.get("entry", "")
+        connection = next((name for name, intents in self._gate.held.items() if entry in intents), "")
         happened = {"yes": Result.OK, "no": Result.FAILED}.get(asked.get("happened", ""))
         if happened is None:
             raise Rejected("say whether it happened: yes or no")
         reason = _reason(asked)
         hand = self._gate.hands.get(connection)
         async with hand.busy if hand is not None else nullcontext():  # the machine may be being asked just now
-            if intent.id not in self._gate.held.get(connection, {}):
-                raise Rejected(f"{intent.id} is not held; `plantgate control status` shows what is")
+            if (intent := self._gate.held.get(connection, {}).get(entry)) is None:
+                raise Rejected(f"{entry[:64]!r} is not held; `plantgate control status` shows what is")
             await self._record.outcome(intent, happened, f"{person.id} looked at the machine: {reason}")
             self._gate.settle(intent)
         return {"settled": intent.id}

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from plantgate.audit.entry import Check, Entry, Result
 from plantgate.control import guard
-from plantgate.control.book import EMERGENCY_RULE, Limits
+from plantgate.control.apart import distance, same
+from plantgate.control.book import Limits
 from plantgate.control.guard import Scene
 from plantgate.control.hand import Hand
 from plantgate.control.lessor import Lessor, Nobody
@@ -61,7 +62,7 @@ class Dispatch:
         self._pace.note(
             limits.tag,
             asyncio.get_running_loop().time(),
-            guard.distance(value, has) if isinstance(has, bool | int | float | str) else 0.0,
+            distance(value, has) if isinstance(has, bool | int | float | str) else 0.0,
         )
         began = self.leases.begin(limits, _rule_of(intent))
         command = Command(intent.id, limits.tag, value, deadline, lambda: guard.last_look(scene()))
@@ -102,8 +103,10 @@ class Dispatch:
             try:
                 seen = await hand.read(limits.tag, settled)
             except GatewayError as error:
+                if seen is not None and settled.passed():
+                    break  # what it had at the last look
                 return await self._unknown(intent, f"confirmed, and then not to be read back: {error}")
-            if (has := _value_of(seen)) is not None and guard.same(value, has, limits):
+            if (has := _value_of(seen)) is not None and same(value, has, limits):
                 self.leases.stand(limits, _rule_of(intent))
                 return await self._ended(intent, Standing.DONE, Result.OK, "", seen, limits)
         return await self._ended(
@@ -120,7 +123,7 @@ class Dispatch:
         limits: Limits | None = None,
     ) -> Answer:
         try:
-            await self._record.outcome(intent, result, reason, seen, limits, emergency=_in_emergency(intent))
+            await self._record.outcome(intent, result, reason, seen, limits)
         except (GatewayError, OSError) as error:
             # The record says that it was about to happen, and not that it did: after the next start it is asked for.
             self._hold(intent)
@@ -142,10 +145,6 @@ class Dispatch:
 
 def _rule_of(intent: Entry) -> str:
     return "" if intent.why is None else intent.why.rule
-
-
-def _in_emergency(intent: Entry) -> bool:
-    return _rule_of(intent) == EMERGENCY_RULE
 
 
 def standing_of(checks: tuple[Check, ...]) -> Standing:

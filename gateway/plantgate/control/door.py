@@ -44,13 +44,16 @@ async def opened(path: Path, desk: Desk, people: Mapping[str, PersonSettings], l
     listening = _bound(path)
     guests: Counter[int] = Counter()
     """Connections that are open, by user: nobody can keep another from the switch."""
+    looking = asyncio.Lock()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = _uid(writer)
         guests[uid] += 1
         try:
             if guests[uid] <= _OF_ONE_MAX and len(guests) <= _USERS_MAX:
-                await _answer(reader, writer, desk, _person(uid, people), log)
+                async with looking:  # a directory of users may be away: not on the loop, nor in many threads
+                    person = await asyncio.to_thread(_person, uid, people)
+                await _answer(reader, writer, desk, person, log)
                 writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # whoever asked is gone, or never asked; what was begun is on record all the same
@@ -114,7 +117,7 @@ async def _answer(
             told = {"error": f"{request.do[:64]!r} is not something to ask for"}
         else:
             told = await answering(person, request.asked)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         told = {"error": f"not a request: {error}"}
     except GatewayError as error:
         told = {"error": str(error)}

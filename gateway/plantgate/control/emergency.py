@@ -1,8 +1,8 @@
 """Break-glass: a person on the spot writes past rules and interlocks, for a while, and everybody can see it.
 
-What stays: a tag that may be written at all, its type, unit and range, class W4, a gateway that was armed once, and a
-machine of which it is known what it has. What goes: people, interlocks, switches that people threw, steps, pace, clock,
-and every rule but the one for emergencies.
+What stays: a tag that may be written at all, its type, unit and range, class W4, that people have armed the gateway,
+these limits and this address, and a machine of which it is known what it has. What goes: people, interlocks, switches
+that people threw, steps, pace, clock, and every rule but the one for emergencies.
 """
 
 import asyncio

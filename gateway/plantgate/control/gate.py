@@ -73,6 +73,11 @@ class Gate:
         self.answers[answer.standing] += 1
         return answer
 
+    def objection(self, proposal: Proposal) -> str:
+        """What the gateway itself says against it now; nothing is put on record. It is for tags that may be written."""
+        limits, rule = self.book.limits[proposal.tag], self.book.rules.get(proposal.rule)
+        return guard.refused(guard.first_round(self._scene(proposal, limits, rule, ())))
+
     async def refuse(self, proposal: Proposal, name: str, saw: str) -> Answer:
         """Deny it for a reason that lies outside the guards, and put that on record."""
         limits, rule = self.book.limits.get(proposal.tag), self.book.rules.get(proposal.rule)
@@ -188,18 +193,19 @@ class Gate:
 
     def _scene(self, proposal: Proposal, limits: Limits, rule: Rule | None, approvals: tuple[Approval, ...]) -> Scene:
         held = self._held_for(limits)
+        emergency = proposal.rule == EMERGENCY_RULE and self.emergencies.is_open(proposal.who)
         return Scene(
             proposal=proposal,
             limits=limits,
             rule=rule,
             latest=self.latest,
             pace=self.pace,
-            stopped=self._stopped(limits, proposal.who),
+            stopped=self._stopped(limits, proposal.who, emergency),
             held=f"it is not known yet what became of {held}" if held else "",
             agreed=len({approval.by for approval in approvals}),
+            emergency=emergency,
+            lease_ended=self.dispatch.leases.ended(limits.tag),
             clock=self.steady.objection(),
-            emergency=self._is_emergency(proposal),
-            never_armed=self.switches.by_gateway(EVERYTHING),
             now=asyncio.get_running_loop().time(),
         )
 
@@ -212,9 +218,6 @@ class Gate:
                     return name
         return ""
 
-    def _is_emergency(self, proposal: Proposal) -> bool:
-        return proposal.rule == EMERGENCY_RULE and self.emergencies.is_open(proposal.who)
-
     def stopped(self) -> Mapping[str, Thrown]:
         """Of what nothing is written, and why."""
         thrown = dict(self.switches.thrown())
@@ -222,10 +225,11 @@ class Gate:
             thrown[EVERYTHING] = Thrown("gateway", self.unrecorded, "")
         return thrown
 
-    def _stopped(self, limits: Limits, who: Who) -> str:
+    def _stopped(self, limits: Limits, who: Who, emergency: bool) -> str:
         connection = limits.settings.connection
         names = limits.tag, connection, *self._cells(connection), source(who)
-        return self.unrecorded or self.switches.objection(names)
+        unrecorded = "" if emergency else self.unrecorded
+        return unrecorded or self.switches.objection(names, in_emergency=emergency)
 
     async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         acting = asyncio.create_task(work)

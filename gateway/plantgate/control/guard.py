@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from plantgate.audit.entry import Check
+from plantgate.control.apart import distance, dust, same
 from plantgate.control.book import EMERGENCY_RULE, LEASE_RULE, REVERT_RULE, Limits, Rule
 from plantgate.control.emergency import STAYS
 from plantgate.control.latest import Latest
 from plantgate.control.pace import Pace
 from plantgate.control.proposal import Proposal
 from plantgate.control.settings import PEOPLE_NEEDED, Proposer, WriteClass
-from plantgate.control.typed import DataType, exact, plain, vector, written
+from plantgate.control.typed import exact, plain, vector, written
 from plantgate.sdk import Sample, Setpoint, Severity, quality_name, severity
 
 SAW_MAX: Final = 400
@@ -35,24 +36,20 @@ class Scene:
     latest: Latest
     pace: Pace
     stopped: str
-    """Why the tag, its connection or everything is stopped; empty where nothing is."""
+    """Why the tag, its connection or everything is stopped; empty where nothing is that counts for this proposal."""
     held: str
     """Why its connection is held: something written to it is not known to have happened."""
     agreed: int
     """How many people have agreed to exactly this."""
-    never_armed: bool
-    """Whether the gateway as a whole was stopped by itself: it is new, or what it may do has changed."""
     emergency: bool
     """Whether this person has declared one, and writes by the rule for it."""
+    lease_ended: bool
+    """Whether the tag's lease has ended, so that its fallback may be written."""
     clock: str
     """Why the gateway's clock cannot be trusted; empty while it can."""
     now: float
     """On the loop's clock."""
 
-
-_FLOAT_BLUR: Final = 2.0**-23
-_DOUBLE_BLUR: Final = 1e-9
-"""Share of a value that its type cannot tell apart: of Float its own step, of others what scaling registers leaves."""
 
 Guard: TypeAlias = Callable[[Scene], str]
 
@@ -101,36 +98,6 @@ def refused(checks: tuple[Check, ...]) -> str:
     return "; ".join(f"{check.guard}: {check.saw}" for check in checks if not check.passed)
 
 
-def distance(one: Setpoint, other: Setpoint) -> float:
-    """How far a write moves the tag, of a list of numbers the one that moves most; a switch or a text moves nowhere."""
-    if isinstance(one, str) and isinstance(other, str):
-        return _furthest(one, other)
-    if isinstance(one, bool | str) or isinstance(other, bool | str):
-        return 0.0
-    return abs(float(one) - float(other))
-
-
-def same(one: Setpoint, other: Setpoint, limits: Limits) -> bool:
-    """Whether two values of a tag are the same: within its tolerance, and within what its type can tell apart."""
-    if isinstance(one, str) and isinstance(other, str) and limits.settings.numbers is not None:
-        return _furthest(one, other) <= limits.settings.read_back.tolerance + _DOUBLE_BLUR
-    if isinstance(one, bool | str) or isinstance(other, bool | str):
-        return type(one) is type(other) and one == other
-    if not (math.isfinite(one) and math.isfinite(other)):
-        return False
-    blur = _FLOAT_BLUR if limits.settings.data_type is DataType.FLOAT else _DOUBLE_BLUR
-    floating = isinstance(one, float) or isinstance(other, float)
-    return abs(one - other) <= limits.settings.read_back.tolerance + floating * blur * max(abs(one), abs(other))
-
-
-def _furthest(one: str, other: str) -> float:
-    """Of two texts that are lists of as many numbers, how far apart the furthest two are; of others, beyond measure."""
-    first, second = vector(one), vector(other)
-    if first is None or second is None or len(first) != len(second):
-        return 0.0 if one == other else math.inf
-    return max(abs(a - b) for a, b in zip(first, second, strict=True))
-
-
 def setpoint(scene: Scene) -> Setpoint:
     """The proposed value, once the guard ``type`` has passed."""
     return exact(scene.proposal.value, scene.limits.settings.data_type)
@@ -140,8 +107,6 @@ def setpoint(scene: Scene) -> Setpoint:
 
 
 def _switch(scene: Scene) -> str:
-    if scene.emergency and not scene.never_armed:
-        return ""
     return scene.stopped
 
 
@@ -200,6 +165,8 @@ def _rule(scene: Scene) -> str:
         return f"there is no rule {proposal.rule[:64]!r}"
     if rule.id == REVERT_RULE and not proposal.reverses:
         return f"{rule.id} undoes a write, and this undoes none"
+    if rule.id == LEASE_RULE and not scene.lease_ended:
+        return f"{rule.id} ends a lease, and this one was written anew meanwhile, or there is none"
     if rule.id == EMERGENCY_RULE and not scene.emergency:
         return f"{proposal.who.id[:64]} has not declared an emergency"
     if proposal.tag not in rule.settings.allows:
@@ -286,13 +253,13 @@ def _against(scene: Scene, before: Sample) -> Iterator[tuple[str, str]]:
     if scene.emergency:
         yield "deadline", _deadline(scene)
         return
-    moved = distance(value, has)
+    moved, blur = distance(value, has), dust(value, has, scene.limits)
     if settings.step_max is not None:
-        fine = moved <= settings.step_max
+        fine = moved <= settings.step_max + blur
         yield "step", "" if fine else f"{moved:g} from {written(has)}; a step goes {settings.step_max:g} at most"
     if settings.change_max_per_minute is not None:
         together = scene.pace.distance(scene.limits.tag, scene.now) + moved
-        fine = together <= settings.change_max_per_minute
+        fine = together <= settings.change_max_per_minute + blur
         yield (
             "rate",
             "" if fine else f"{together:g} within a minute, and {settings.change_max_per_minute:g} are allowed",

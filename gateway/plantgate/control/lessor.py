@@ -20,6 +20,10 @@ class Lessor(Protocol):
         """The machine has it."""
         ...
 
+    def ended(self, tag: str) -> bool:
+        """Whether the time of what was written is over."""
+        ...
+
 
 class Nobody:
     """Lets nothing."""
@@ -33,3 +37,7 @@ class Nobody:
 
     def stand(self, limits: Limits, rule: str) -> None:
         """Nothing stands."""
+
+    def ended(self, tag: str) -> bool:
+        """There is no time to be over."""
+        return False

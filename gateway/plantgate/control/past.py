@@ -21,14 +21,14 @@ class Past:
     """Intents of which the log does not say what became of them, by id."""
     standing: dict[str, Entry] = field(default_factory=dict)
     """Of each tag the last intent that has happened, or may have."""
+    happened: dict[str, str] = field(default_factory=dict)
+    """Of each tag the id of the last intent of which the log says that the machine had what was written."""
     _before: dict[str, Entry | None] = field(default_factory=dict)
     """What stood before each intent that is open."""
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_RECENT))
     """The last intents, for the pace."""
     texts: dict[str, str] = field(default_factory=dict)
     """Of every rule and limit, by name, the digest of the text that was in force last."""
-    settled: set[str] = field(default_factory=set)
-    """Intents with an outcome that came before them: an emergency's, taken in from the reserve later."""
 
     def hear(self, content: bytes) -> None:
         """The next entry of the log. Raises `ValueError` for bytes that are none."""
@@ -45,27 +45,25 @@ class Past:
             self._end(entry)
 
     def _intend(self, entry: Entry) -> None:
+        assert entry.target is not None, "an intent to write has a target"
         self.recent.append(entry)
-        if entry.id in self.settled:
-            self.settled.discard(entry.id)
-            return
         self.open[entry.id] = entry
-        if entry.target is not None:
-            self._before[entry.id] = self.standing.get(entry.target.address)
-            self.standing[entry.target.address] = entry
+        self._before[entry.id] = self.standing.get(entry.target.address)
+        self.standing[entry.target.address] = entry
 
     def _end(self, outcome: Entry) -> None:
         intent = self.open.pop(outcome.refers_to, None)
         if intent is None:
-            self.settled.add(outcome.refers_to)
-            return
+            return  # it has one already
+        assert intent.target is not None, "an intent to write has a target"
+        tag, before = intent.target.address, self._before.pop(intent.id, None)
+        if outcome.result is Result.OK:
+            self.happened[tag] = intent.id
         nothing = outcome.result in (Result.LATE, Result.DENIED) or (
             outcome.result is Result.FAILED and outcome.after is None
         )
-        assert intent.target is not None, "an intent to write has a target"
-        before = self._before.pop(intent.id, None)
-        if nothing and self.standing.get(intent.target.address) is intent:
+        if nothing and self.standing.get(tag) is intent:
             if before is None:
-                del self.standing[intent.target.address]
+                del self.standing[tag]
             else:
-                self.standing[intent.target.address] = before
+                self.standing[tag] = before

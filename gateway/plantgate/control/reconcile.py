@@ -1,12 +1,14 @@
 """What became of a write that nobody answered for: the machine is asked, and the write is never sent again."""
 
 import asyncio
+from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 
 from plantgate.audit.entry import Entry, Result
+from plantgate.control.apart import same
 from plantgate.control.book import Limits
 from plantgate.control.gate import Gate
-from plantgate.control.guard import same
 from plantgate.control.record import Record
 from plantgate.control.typed import exact, read_back, written
 from plantgate.flow.stop import Stop
@@ -36,14 +38,22 @@ def judged(before: Setpoint | None, after: Setpoint, has: Setpoint, limits: Limi
 
 
 async def reconcile(gate: Gate, record: Record, log: Log, stop: Stop) -> None:
-    """Ask about every held intent until each is known; then wait for the next. Returns when asked to stop."""
+    """Ask each machine about its held intents until they are known; then wait for the next. Returns when asked to stop.
+
+    No machine that is away or slow keeps another one held.
+    """
+    async with asyncio.TaskGroup() as group:
+        for connection in gate.hands:
+            group.create_task(_ask_one(gate, record, log, gate.held[connection], stop))
+
+
+async def _ask_one(gate: Gate, record: Record, log: Log, held: Mapping[str, Entry], stop: Stop) -> None:
     attempt = 0
     while not stop.is_set():
         gate.doubt.clear()
-        held = [intent for intents in gate.held.values() for intent in intents.values()]
-        for intent in held:
-            await stop.unless(lambda intent=intent: _settle(gate, record, log, intent))  # type: ignore[misc]
-        if any(gate.held.values()):
+        for intent in tuple(held.values()):
+            await stop.unless(partial(_settle, gate, record, log, intent))
+        if held:
             await stop.sleep(_AGAIN.delay(attempt))
             attempt += 1
         else:

@@ -17,7 +17,7 @@ from plantgate.audit.entry import (
     Why,
     new_id,
 )
-from plantgate.control.book import Limits, Rule
+from plantgate.control.book import EMERGENCY_RULE, Limits, Rule
 from plantgate.control.proposal import Proposal
 from plantgate.control.typed import LENGTH_MAX, plain, written
 from plantgate.sdk import Clock, Sample, Setpoint, iso, quality_name
@@ -87,10 +87,11 @@ class Record:
         note: str = "",
         seen: Sample | None = None,
         limits: Limits | None = None,
-        *,
-        emergency: bool = False,
     ) -> Entry:
-        """How it ended; after `Result.UNKNOWN` another outcome of the same intent says what came of it."""
+        """How it ended; after `Result.UNKNOWN` another outcome of the same intent says what came of it.
+
+        Where the intent may stand in the room for emergencies, so may this, whoever found it out.
+        """
         entry = Entry(
             v=FORMAT,
             id=new_id(self._clock.now()),
@@ -105,7 +106,7 @@ class Record:
             trace=intent.trace,
             note=plain(note, _NOTE_MAX),
         )
-        return await self._put(entry, emergency)
+        return await self._put(entry, intent.why is not None and intent.why.rule == EMERGENCY_RULE)
 
     async def observed(
         self,

@@ -68,10 +68,16 @@ WRITTEN: dict[str, Any] = {
     "people_to_arm": 2,
 }
 
+BELT: dict[str, Any] = {"connection": "belt", "class": "W1"}
+"""What makes the speed a tag of a machine of its own, which nobody has to agree to."""
+
 
 def settings(**changed: Any) -> ControlSettings:
-    """The plant's, with some tags' settings changed: ``oven={"class": "W3"}``."""
+    """The plant's, with some tags' settings changed: ``oven={"class": "W3"}``; ``more``: tags that R-1 allows too."""
     written = json.loads(json.dumps(WRITTEN))
+    more = changed.pop("more", {})
+    written["writes"].update(more)
+    written["rules"]["R-1"]["allows"] += more
     for name, change in changed.items():
         tag = {"oven": OVEN, "speed": SPEED}[name]
         written["writes"][tag].update(change)
@@ -130,10 +136,16 @@ class Plant:
     acting: Acting
     log: AuditLog
     news: Quiet
+    disk: SimulatedDisk
 
     async def propose(self, value: object = 50.0, *, tag: str = OVEN, **changed: Any) -> Answer:
         """A model's proposal that nothing objects to, but for what is changed."""
         return await self.acting.gate.act(self.proposal(value, tag=tag, **changed))
+
+    async def faster(self) -> Answer:
+        """A person sets the speed."""
+        who = Who(kind="person", id=CARL.id)
+        return await self.propose(60, tag=SPEED, rule="R-2", who=who, deadline=Deadline.after(5.0))
 
     def proposal(self, value: object = 50.0, *, tag: str = OVEN, **changed: Any) -> Proposal:
         parts: dict[str, Any] = {
@@ -164,6 +176,7 @@ async def plant(
     written: ControlSettings | None = None,
     *,
     oven: Oven | None = None,
+    belt: Oven | None = None,
     arm: bool = True,
     address: Address | None = None,
     vault: Vault | None = None,
@@ -171,19 +184,21 @@ async def plant(
     session: Callable[[], AbstractAsyncContextManager[Actuator]] | None = None,
     loops: Mapping[str, Mapping[str, Settings]] = {},
 ) -> AsyncIterator[Plant]:
-    """One life of it; `session`: how the oven is reached, if not directly."""
+    """One life of it; `session`: how the oven is reached, if not directly; `belt`: another machine, behind ``belt``."""
     disk, oven, news, stop = disk or SimulatedDisk(), oven or Oven(), Quiet(), Stop()
     signer = Signer(ORIGIN, bytes(range(32)))
     past = Past()
     opening = AuditLog.open(FOLDER / "audit", ORIGIN, [signer], disk=disk, clock=WallClock(), hear=past.hear)
     async with await opening as log:
-        hand = Hand("plc", session or oven.session)
+        hands = {"plc": Hand("plc", session or oven.session)}
+        if belt is not None:
+            hands["belt"] = Hand("belt", belt.session)
         acting = await Acting.begin(
             written or settings(),
             log,
             past,
-            {"plc": hand},
-            connections={"plc": address or Address()},
+            hands,
+            connections={name: address or Address() for name in hands},
             loops=loops,
             folder=FOLDER,
             disk=disk,
@@ -194,13 +209,15 @@ async def plant(
         )
         if arm and EVERYTHING in acting.gate.switches.thrown():
             acting.gate.switches.release(EVERYTHING)
-        running = Plant(oven, acting, log, news)
+        running = Plant(oven, acting, log, news, disk)
         running.door()
         async with asyncio.TaskGroup() as group:
-            group.create_task(_keep(hand, stop))
+            for hand in hands.values():
+                group.create_task(_keep(hand, stop))
             for _, service in acting.services():
                 group.create_task(service(stop))
-            await hand.there()
+            for hand in hands.values():
+                await hand.there()
             try:
                 yield running
             finally:

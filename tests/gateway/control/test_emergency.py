@@ -5,11 +5,12 @@ from contextlib import suppress
 
 import pytest
 
-from plantgate.audit.entry import Kind, Phase, Who
+from plantgate.audit.entry import Kind, Phase, Result, Who
 from plantgate.control.proposal import Standing
 from plantgate.control.record import GATEWAY
 from plantgate.control.switches import Thrown
 from plantgate.sdk import Command, OutcomeUnknown, Rejected
+from plantgate.sdk.quality import BAD
 from plantgate.store.writer import DiskFull
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
@@ -84,6 +85,20 @@ def test_it_is_for_that_person_for_that_time_and_that_rule_alone() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("step", [-3600.0, 86400.0])
+def test_a_clock_that_is_set_makes_it_no_longer_and_no_shorter(step: float) -> None:
+    async def main() -> None:
+        async with plant() as here:
+            await here.ask(ANNA, "emergency", reason="fire")
+            WallClock().step(step)
+            await asyncio.sleep(890)
+            assert (await here.ask(ANNA, "write", value="50.0", **WRITE))["standing"] == "done"
+            await asyncio.sleep(11)
+            assert "has not declared" in (await here.ask(ANNA, "write", value="60.0", **WRITE))["reason"]
+
+    run(main)
+
+
 def test_it_does_not_survive_a_restart() -> None:
     async def main() -> None:
         disk = SimulatedDisk()
@@ -95,9 +110,9 @@ def test_it_does_not_survive_a_restart() -> None:
     run(main)
 
 
-async def fill(disk: SimulatedDisk, here: Plant) -> None:
+async def fill(here: Plant) -> None:
     """Until the log takes nothing any more."""
-    disk.capacity = sum(len(disk.content(path)) for path in disk.paths())
+    here.disk.capacity = sum(len(here.disk.content(path)) for path in here.disk.paths())
     with suppress(DiskFull):
         while True:
             await here.acting.record.observed(Kind.HEARTBEAT, GATEWAY, details={"filling": "x" * 12_000})
@@ -107,7 +122,7 @@ def test_on_a_full_disk_people_still_act_and_the_record_of_it_is_taken_in_later(
     async def main() -> None:
         disk = SimulatedDisk()
         async with plant(disk) as here:
-            await fill(disk, here)
+            await fill(here)
             automatic = await here.propose(50.0)
             assert (automatic.standing, here.oven.written) == (Standing.DENIED, [])
             assert "the audit log takes no entry" in automatic.reason
@@ -137,7 +152,7 @@ def test_what_a_person_did_on_a_full_disk_is_asked_for_after_a_crash_though_it_s
                 raise OutcomeUnknown("plc: no answer")
 
             oven.fate = lose
-            await fill(disk, here)
+            await fill(here)
             await here.ask(ANNA, "emergency", reason="fire")
             assert (await here.ask(ANNA, "write", value="60.0", **WRITE))["standing"] == "unknown"
             disk.capacity = None
@@ -148,5 +163,60 @@ def test_what_a_person_did_on_a_full_disk_is_asked_for_after_a_crash_though_it_s
             assert held.late
             await asyncio.sleep(5)
             assert not any(here.acting.gate.held.values())
+
+    run(main)
+
+
+async def lost(here: Plant) -> str:
+    """An emergency's write on a full disk that nobody answers for; its entry."""
+
+    async def lose(command: Command) -> None:
+        here.oven.values[command.tag] = command.value
+        here.oven.fate = None
+        raise OutcomeUnknown("plc: no answer")
+
+    here.oven.fate = lose
+    await fill(here)
+    await here.ask(ANNA, "emergency", reason="fire")
+    told = await here.ask(ANNA, "write", value="60.0", **WRITE)
+    assert told["standing"] == "unknown"
+    return str(told["entry"])
+
+
+@pytest.mark.parametrize("room", [False, True])
+def test_on_a_full_disk_a_lost_reply_does_not_end_what_people_may_do(room: bool) -> None:
+    """What came of it could not be recorded, the machine stayed held; with room again it stood before its intent."""
+
+    async def main() -> None:
+        async with plant() as here:
+            await lost(here)
+            here.disk.capacity = None if room else here.disk.capacity
+            await asyncio.sleep(10)
+            assert (await here.ask(ANNA, "write", value="70.0", **WRITE))["standing"] == "done"
+            here.disk.capacity = None
+            await here.log.backfill()
+            told = [(entry.phase, entry.result) for entry in here.entries() if entry.kind is Kind.WRITE]
+            assert told == [
+                (Phase.INTENT, None),
+                (Phase.OUTCOME, Result.UNKNOWN),
+                (Phase.OUTCOME, Result.OK),
+                (Phase.INTENT, None),
+                (Phase.OUTCOME, Result.OK),
+            ]
+
+    run(main)
+
+
+def test_on_a_full_disk_a_person_says_what_became_of_an_emergency_where_the_machine_cannot_be_asked() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            entry = await lost(here)
+            here.oven.quality = BAD
+            with pytest.raises(Rejected, match="is not held"):
+                await here.ask(ANNA, "settle", entry=here.entries()[0].id, happened="yes", reason="seen")
+            assert await here.ask(ANNA, "settle", entry=entry, happened="yes", reason="seen") == {"settled": entry}
+            here.oven.quality = 0
+            await asyncio.sleep(1)
+            assert (await here.ask(ANNA, "write", value="70.0", **WRITE))["standing"] == "done"
 
     run(main)

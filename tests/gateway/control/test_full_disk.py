@@ -19,7 +19,7 @@ from plantgate.testing.clock import WallClock
 from plantgate.testing.context import RecordedLog
 from plantgate.testing.disk import SimulatedDisk
 from tests.gateway.config.test_control import SOUND
-from tests.gateway.control.given import ANNA, FOLDER, ORIGIN, OVEN, Oven, Plant, plant, run, settings
+from tests.gateway.control.given import ANNA, FOLDER, ORIGIN, OVEN, SPEED, Oven, Plant, plant, run, settings
 from tests.gateway.control.test_emergency import WRITE, fill
 
 
@@ -33,19 +33,20 @@ async def to_the_last_sector(disk: SimulatedDisk, folder: Path, origin: str) -> 
 
 
 def limits_on_record(here: Plant) -> list[str]:
-    return [entry.details["digest"] for entry in here.entries() if entry.details.get("name") == f"tag {OVEN}"]
+    return [entry.details["digest"] for entry in here.entries() if entry.details.get("name") == f"tag {SPEED}"]
 
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_a_gateway_that_starts_on_a_full_disk_lets_people_act_and_nothing_automatic(changed: bool) -> None:
-    """Also where its rules are other ones now, and neither that nor the stop that follows can be kept."""
+    """Also where limits of another tag are other ones now, and neither that nor the stop that follows can be kept."""
 
     async def main() -> None:
+        faster = settings(speed={"range": [0, 90]})
         disk, oven = SimulatedDisk(), Oven()
         async with plant(disk, oven=oven) as here:
-            await fill(disk, here)
+            await fill(here)
         disk = await to_the_last_sector(disk.restart(), FOLDER / "audit", ORIGIN)
-        async with plant(disk, settings(oven={"range": [20, 90]} if changed else {}), oven=oven) as here:
+        async with plant(disk, faster if changed else settings(), oven=oven) as here:
             automatic = await here.propose(50.0)
             assert (automatic.standing, here.oven.written) == (Standing.DENIED, [])
             await here.ask(ANNA, "emergency", reason="fire")
@@ -64,8 +65,8 @@ def test_a_gateway_that_starts_on_a_full_disk_lets_people_act_and_nothing_automa
             stopped = {each["name"]: each["reason"] for each in (await here.ask(ANNA, "status"))["stopped"]}
             assert stopped["everything"] in automatic.reason
             assert len(limits_on_record(here)) == 1
-        async with plant(disk.restart(), settings(oven={"range": [20, 90]}), oven=oven) as here:
-            assert "its limits or rules have changed" in (await here.propose(50.0)).reason
+        async with plant(disk.restart(), faster, oven=oven) as here:
+            assert here.acting.gate.switches.thrown()[SPEED].reason == "its limits or rules have changed"
             assert len(limits_on_record(here)) == 2
 
     run(main)

@@ -1,12 +1,13 @@
 """One write, whatever happens on the way; and what becomes of one that nobody answered for."""
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 
 from plantgate.audit.entry import Kind, Phase, Result
 from plantgate.control.proposal import Standing
-from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Unavailable
+from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.testing.disk import SimulatedDisk
 from tests.gateway.control.given import ANNA, OVEN, Oven, Plant, plant, run, settings
 
@@ -88,6 +89,29 @@ def test_a_machine_that_confirms_and_has_something_else_is_found_out() -> None:
             answer = await here.propose()
             assert (answer.standing, answer.seen) == (Standing.FAILED, 40.0)
             assert "confirmed it, and has another value" in answer.reason
+
+    run(main)
+
+
+@pytest.mark.parametrize(("looks", "standing"), [(0, Standing.UNKNOWN), (1, Standing.FAILED)])
+def test_a_machine_that_falls_silent_after_it_has_confirmed_has_what_it_had_at_the_last_look(
+    looks: int, standing: Standing
+) -> None:
+    @dataclass
+    class Silent(Oven):
+        left: int = looks
+
+        async def read(self, tag: str, deadline: Deadline) -> Sample:
+            if self.written:
+                self.left -= 1
+            return await super().read(tag, deadline) if self.left >= 0 else await asyncio.sleep(3600)
+
+    async def confirm(command: Command) -> None: ...
+
+    async def main() -> None:
+        async with plant(oven=Silent(fate=confirm)) as here:
+            answer = await here.propose()
+            assert (answer.standing, answer.seen) == (standing, 40.0 if looks else None)
 
     run(main)
 

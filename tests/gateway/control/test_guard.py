@@ -271,3 +271,19 @@ def test_a_restart_is_no_way_to_write_more_often_or_further() -> None:
             assert (await here.propose(40.0)).standing is Standing.DONE
 
     run(main)
+
+
+def test_a_step_is_a_step_also_where_binary_fractions_make_it_look_longer() -> None:
+    """20.5 - 20.3 is more than 0.2."""
+
+    async def main() -> None:
+        small = {"step_max": 0.2, "change_max_per_minute": 0.2, "resolution": None, "range": [0, 1e13]}
+        async with plant(written=settings(oven=small)) as here:
+            here.oven.values[OVEN] = 20.3
+            assert "step: " in (await here.propose(20.500001)).reason
+            assert (await here.propose(20.5)).standing is Standing.DONE
+        async with plant(written=settings(oven=small)) as here:
+            here.oven.values[OVEN] = 1e12
+            assert "step: " in (await here.propose(1e12 + 0.3)).reason, "it is no excuse for large numbers"
+
+    run(main)

@@ -11,6 +11,7 @@ from plantgate.control.approvals import WAITING_MAX, Person, Question
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.switches import EVERYTHING
 from plantgate.sdk import Deadline, GatewayError, Rejected
+from plantgate.sdk.quality import UNCERTAIN_LAST_USABLE
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
 from tests.gateway.control.given import ANNA, BERT, CARL, DORA, OVEN, SPEED, Plant, plant, run, settings
@@ -242,6 +243,60 @@ def test_questions_that_are_asked_at_the_same_moment_do_not_pile_up_either() -> 
     run(main)
 
 
+def test_who_looks_at_a_question_sees_the_rule_and_what_the_machine_has_now() -> None:
+    async def main() -> None:
+        async with plant(written=settings(oven={"class": "W2"})) as here:
+            question = await asked(here)
+            here.oven.values[OVEN] = 41.5
+            shown = (await here.ask(ANNA, "show", entry=question.id))["question"]
+            assert (shown["has"], shown["cites"]) == ("41.5 degC", "WI-0421 3.2")
+            assert shown["when"].startswith("defect.score > 0.5")
+            here.oven.quality = UNCERTAIN_LAST_USABLE
+            shown = (await here.ask(ANNA, "show", entry=question.id))["question"]
+            assert shown["has"] == "41.5 degC (UncertainLastUsableValue)"
+
+    run(main)
+
+
+def test_a_question_about_a_machine_that_is_away_is_shown_all_the_same() -> None:
+    async def main() -> None:
+        async with plant(written=settings(oven={"class": "W2"})) as here:
+            question = await asked(here)
+            here.oven.values.clear()
+            shown = (await here.ask(ANNA, "show", entry=question.id))["question"]
+            assert shown["has"].startswith("not known (plc: unexpected KeyError")
+
+    run(main)
+
+
+def test_who_proposes_the_same_again_and_again_leaves_people_the_time_to_agree() -> None:
+    """A loop sees the same in each picture; another value is another question, and takes the place of the first."""
+
+    async def main() -> None:
+        async with plant() as here:
+
+            async def propose(value: int) -> Answer:
+                who = Who(kind="person", id=CARL.id)
+                proposal = here.proposal(value, tag=SPEED, rule="R-2", who=who, deadline=Deadline.after(600))
+                return await here.acting.approvals.propose(proposal)
+
+            first = await propose(60)
+            asked = len(here.entries())
+            for _ in range(10):
+                await asyncio.sleep(1)
+                assert (await propose(60)).entry == first.entry
+            assert len(here.entries()) == asked, "nothing new was asked"
+            [question] = here.acting.approvals.waiting()
+            assert question.until.left() < 291, "it does not stand longer for it"
+            other = await propose(61)
+            assert [each.id for each in here.acting.approvals.waiting()] == [other.entry]
+            told = await here.ask(ANNA, "approve", entry=other.entry, digest=here.acting.approvals.waiting()[0].digest)
+            assert (told["standing"], here.oven.values[SPEED]) == ("done", 61)
+            assert (await propose(60)).entry not in (first.entry, other.entry), "an agreement is used once"
+
+    run(main)
+
+
 def test_a_proposal_that_cannot_wait_is_refused_where_people_have_to_agree() -> None:
     async def main() -> None:
         async with plant(written=TWO) as here:
@@ -277,6 +332,7 @@ def test_a_new_gateway_writes_nothing_until_an_operator_and_an_engineer_have_arm
             with pytest.raises(Rejected, match="neither operator nor engineer"):
                 await here.ask(DORA, "arm", reason="go")
             assert "somebody else must too" in (await here.ask(ANNA, "arm", reason="go"))["said"]
+            assert (await here.ask(CARL, "status"))["arming"] == [{"name": "everything", "by": "p-anna"}]
             assert "somebody else must too" in (await here.ask(ANNA, "arm", reason="go"))["said"]
             with pytest.raises(Rejected, match="an operator and an engineer"):
                 await here.ask(CARL, "arm", reason="go")

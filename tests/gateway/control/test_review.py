@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from plantgate.audit.entry import Phase, Result
+from plantgate.audit.entry import Entry, Phase, Result
 from plantgate.control.proposal import Standing
 from plantgate.control.switches import Thrown
 from plantgate.sdk import Batch, Command, Deadline, Exhausted, OutcomeUnknown, Rejected, Sample
@@ -121,11 +121,18 @@ def test_a_stop_while_an_arming_is_put_on_record_counts() -> None:
         async with plant() as here:
             await here.ask(CARL, "stop", reason="smoke")
             await here.ask(ANNA, "arm", reason="go")
-            arming = asyncio.create_task(here.ask(BERT, "arm", reason="go"))
-            await asyncio.sleep(0)
-            await here.ask(CARL, "stop", reason="fire")
+            ledger = here.acting.record._ledger
+
+            class Slow:
+                append_in_emergency = ledger.append_in_emergency
+
+                async def append(self, entry: Entry) -> int:
+                    await here.ask(CARL, "stop", reason="fire")
+                    return await ledger.append(entry)
+
+            here.acting.record._ledger = Slow()
             with pytest.raises(Rejected, match="stopped something meanwhile"):
-                await arming
+                await here.ask(BERT, "arm", reason="go")
             assert "everything is stopped by p-carl: fire" in (await here.propose()).reason
 
     run(main)
