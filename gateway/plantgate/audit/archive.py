@@ -2,9 +2,9 @@
 
 The hashes of a volume stay in the log, one level up: what was proven of its entries stays proven, and a volume that is
 put back, or read beside the log, fits or does not. In this order, each step durable before the next: the copies, read
-back and hashed; hand-overs to another key that are among them, repeated in the log (`plantgate.audit.rotation`); an
-intent in the log that says what goes and by which rule; the files; the outcome. The same call ends what a crash cut
-short.
+back and hashed; what among them is still in force, repeated in the log (hand-overs to another key, as
+`plantgate.audit.rotation` has them, and of every rule and limit the last text); an intent in the log that says what
+goes and by which rule; the files; the outcome. The same call ends what a crash cut short.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from plantgate.audit.entry import FORMAT, MINIMUM, Entry, Kind, Phase, Result, Target, Who, Why, decode, new_id
 from plantgate.audit.log import AuditLog
@@ -79,6 +81,8 @@ async def archive(
         await asyncio.to_thread(_copy, audit, order.folder, begin, end, disk)
         for hand_over in standing.hand_overs_before(end):
             await audit.append(entry_of(hand_over.statement, by=order.by, clock=clock, at=hand_over.at))
+        for index, text in standing.texts_before(end):
+            await audit.append(_again(text, index, by=order.by, clock=clock))
         intent = new_id(clock.now())
         digest = f"sha256:{sha256(order.rule.encode()).hexdigest()}"
         await audit.append(
@@ -119,6 +123,8 @@ class _Standing:
         self._open: dict[str, int] = {}
         self._hand_overs: dict[HandOver, int] = {}
         """Each with the last entry that tells of it."""
+        self._texts: dict[str, tuple[int, Entry]] = {}
+        """Of every rule and limit, by name, the last entry that has it."""
         self.intent: str | None = None
         """Of archiving that has no outcome yet."""
         self.begun_from = self.minimum = 0
@@ -133,6 +139,10 @@ class _Standing:
         """Those of which nothing from there on tells, oldest first."""
         return sorted((each for each, index in self._hand_overs.items() if index < end), key=lambda each: each.at)
 
+    def texts_before(self, end: int) -> list[tuple[int, Entry]]:
+        """Those of rules and limits that no entry from there on has, oldest first."""
+        return sorted((each for each in self._texts.values() if each[0] < end), key=lambda each: each[0])
+
     def take(self, index: int, content: bytes) -> None:
         """One entry."""
         try:
@@ -141,6 +151,8 @@ class _Standing:
             return
         if hand_over is not None:
             self._hand_overs[hand_over] = index
+        if entry.kind is Kind.RULE_CHANGE:
+            self._texts[entry.details.get("name", "")] = index, entry
         if entry.phase is Phase.INTENT and index < self._below:
             self._open[entry.id] = index
         elif entry.phase is Phase.OUTCOME and entry.result is not Result.UNKNOWN:
@@ -150,6 +162,17 @@ class _Standing:
             self.begun_from, self.minimum = int(entry.details[_FROM]), int(entry.details[MINIMUM])
         elif self.intent is not None and entry.refers_to == self.intent:
             self.intent = None
+
+
+def _again(text: Entry, index: int, *, by: str, clock: Clock) -> Entry:
+    """The same text of a rule or limit, by whoever archives the entry that has it."""
+    return msgspec.structs.replace(
+        text,
+        id=new_id(clock.now()),
+        time=iso(clock.now()) or "",
+        who=Who(kind="person", id=by),
+        note=f"repeats entry {index}, which goes into the archive",
+    )
 
 
 def _kept_from(audit: AuditLog) -> int:
