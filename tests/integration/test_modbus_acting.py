@@ -144,6 +144,7 @@ def test_a_serial_line_is_written_to_between_the_polls(tmp_path: Path) -> None:
                         assert (await actuator.read("speed", Deadline.after(5.0))).value == number / 2
                         batch = await source.read()
                         await source.ack(batch.cursor)
+                await actuator.read("speed", Deadline.after(5.0))  # comes after the last poll, which may be on its way
                 await slave.silent(7)  # with nobody polling: a poll without an answer would hold the write back
                 with pytest.raises(OutcomeUnknown):
                     await actuator.write(command("speed", 99.0))

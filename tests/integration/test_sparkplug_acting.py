@@ -171,7 +171,8 @@ def test_an_edge_node_frozen_when_it_was_commanded_does_it_once_when_it_goes_on(
                 with pytest.raises(Unavailable):
                     await reads(actuator, "speed", 2.0)
                 node.child.thaw()
-                while await reads(actuator, "speed") != 2.5:  # a birth asked for before the command comes before it
+                # A birth that was asked for before the command comes before it.
+                while await reads(actuator, "speed") != 2.5:  # noqa: ASYNC110  no event of ours
                     await asyncio.sleep(0.05)
             await asyncio.sleep(1.0)
             assert await node.commanded() == [("7", 2.5)]
