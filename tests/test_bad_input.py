@@ -15,6 +15,7 @@ FOLDERS = {
     "## Universal Robots": "tests/connectors/ur",
     "## Cameras": "tests/connectors/camera",
     "## Acting on machines": "tests/gateway/control",
+    "## The audit log": "tests/gateway/audit",
     "## Platform": "tests/gateway/runtime",
 }
 

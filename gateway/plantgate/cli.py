@@ -25,6 +25,7 @@ from plantgate.terminal.tables import table
 
 FINE: Final = 0
 CONFIGURATION: Final = 2
+ABANDONED: Final = 3
 NO_ANSWER: Final = 4
 _DEFAULT: Final = Path("plant.yaml")
 _EXITS: Final = """exit codes: 0 all well; 1 a bug; 2 the configuration is wrong; 3 stopped, but something had to be
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough; Python must not trip over it again on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    except asyncio.CancelledError:
+        return ABANDONED  # asked twice to stop, as the log says
     except KeyboardInterrupt:
         return 130
 

@@ -41,6 +41,8 @@ from pcb_line.draw import drawn_pair  # noqa: E402
 from pcb_line.pair import Pair  # noqa: E402
 
 EVERY_SECONDS: Final = 0.5
+TOLD_EVERY: Final = 10
+"""Boards between two lines about how it goes."""
 START_SECONDS: Final = 30.0
 
 
@@ -68,15 +70,16 @@ async def run(chosen: argparse.Namespace, folder: Path) -> int:
         async with _gateway(folder, port) as url:
             _plantgate(folder, "control", "arm", "--reason", "the demo begins", quiet=True)
             print(f"demo: {what}; look at {url}loops.html", flush=True)
+            print(f"demo: {'until Ctrl-C' if chosen.seconds is None else f'for {chosen.seconds:g} s'}", flush=True)
             if not chosen.no_browser:
                 webbrowser.open(f"{url}loops.html")
-            await _bring(coming, folder, chosen.seconds)
+            await _bring(coming, folder, chosen.seconds, url)
             await asyncio.sleep(1.5)
             status = await _status(url)
-    return _sum_up(folder, status, kept=chosen.keep is not None)
+    return _sum_up(folder, status, chosen.keep)
 
 
-async def _bring(coming: Iterator[Pair], folder: Path, seconds: float | None) -> None:
+async def _bring(coming: Iterator[Pair], folder: Path, seconds: float | None, url: str) -> None:
     """One board after the other, as a camera saves them, until the time is over or somebody has had enough."""
     enough = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -93,6 +96,9 @@ async def _bring(coming: Iterator[Pair], folder: Path, seconds: float | None) ->
         Image.fromarray(pair.board).save(fresh, format="PNG")
         fresh.rename(folder / "boards" / name)
         _forget(folder, count)
+        if count % TOLD_EVERY == 0:
+            with contextlib.suppress(ClientError):
+                print(f"  {_so_far(await _status(url))}", flush=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EVERY_SECONDS):
                 await enough.wait()
@@ -105,26 +111,38 @@ def _forget(folder: Path, count: int) -> None:
             old.unlink()
 
 
-def _sum_up(folder: Path, status: dict[str, Any], *, kept: bool) -> int:
+def _so_far(status: dict[str, Any]) -> str:
     figures = status["deeds"]["loops"]["rework"]
-    print(f"\npictures {figures['frames']}, acted on {figures['done']}, too late {figures['late']}")
+    held, done, late = figures["decided"], figures["done"], figures["late"]
+    return f"pictures {figures['frames']}, the rule held for {held}, acted on {done}, too late {late}"
+
+
+def _sum_up(folder: Path, status: dict[str, Any], keep: Path | None) -> int:
+    figures = status["deeds"]["loops"]["rework"]
+    print(f"\n{_so_far(status)}")
     most = max(1, *figures["bins"])
     for at, count in enumerate(figures["bins"]):
         label = f"<= {BOUNDS_MS[at]:g} ms" if at < len(BOUNDS_MS) else f"> {BOUNDS_MS[-1]:g} ms"
         print(f"  {label:>9} {count:6} {'#' * round(50 * count / most)}".rstrip())
     print("\nthe last decision, out of the audit log:", flush=True)
-    public = folder / "audit" / "public"
+    public = "audit/public"
     if (last := _last_intent(folder, public)) is not None:
-        _plantgate(folder, "explain", str(public), last)
-    print()
-    sound = _plantgate(folder, "audit", "verify", str(public), "--policy", "audit.key.pub") == 0
-    if not kept:
+        _plantgate(folder, "explain", public, last)
+    print("\nis the record sound?", flush=True)
+    sound = _plantgate(folder, "audit", "verify", public, "--policy", "audit.key.pub") == 0
+    if keep is None:
         print("\nplant file, log and record end with the demo; --keep FOLDER keeps them")
+    else:
+        print(f"\nkept in {keep}; as a page with the boards, to hand to somebody:")
+        print(
+            f"  .venv/bin/plantgate audit export {keep}/audit/public {keep}/seen --policy {keep}/audit.key.pub "
+            f"--kind write --vault {keep}/vault --wrapping {keep}/wrapping"
+        )
     return 0 if sound and figures["done"] else 3
 
 
-def _last_intent(folder: Path, public: Path) -> str | None:
-    lines = _said(folder, "audit", "tail", str(public), "--last", "200", "--json").splitlines()
+def _last_intent(folder: Path, public: str) -> str | None:
+    lines = _said(folder, "audit", "tail", public, "--last", "200", "--json").splitlines()
     intents = [entry for entry in map(json.loads, lines) if (entry["kind"], entry["phase"]) == ("write", "intent")]
     return str(intents[-1]["id"]) if intents else None
 
@@ -215,6 +233,9 @@ def main(written: Sequence[str] | None = None) -> int:
     arguments.add_argument("--no-browser", action="store_true", help="open no browser")
     arguments.add_argument("--keep", type=Path, metavar="FOLDER", help="keep plant file, log and record in this folder")
     chosen = arguments.parse_args(written)
+    if chosen.keep is not None and chosen.keep.exists():
+        print(f"demo: {chosen.keep} is there already, and two records do not mix; name another folder", file=sys.stderr)
+        return 2
     folder = Path(tempfile.mkdtemp(prefix="plantgate-pcb-"))
     try:
         return asyncio.run(run(chosen, folder))
@@ -223,7 +244,7 @@ def main(written: Sequence[str] | None = None) -> int:
         return 2
     finally:
         if chosen.keep is not None:
-            shutil.copytree(folder, chosen.keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
+            shutil.copytree(folder, chosen.keep, ignore=shutil.ignore_patterns("*.sock"))
         shutil.rmtree(folder, ignore_errors=True)
 
 

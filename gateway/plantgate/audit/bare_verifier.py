@@ -1,8 +1,9 @@
 """Checks an export of an audit log, or a whole published log, with Python (3.9 or later) and nothing else. It shares
 no code with plantgate, so that one is a check of the other.
 
-    python3 -I verify.py                                  this export, with the keys that came with it
+    python3 -I verify.py                                  the export it lies in, with the keys that came with that
     python3 -I verify.py --policy FILE                    with keys that you got from elsewhere: do this
+    python3 -I verify.py EXPORT --policy FILE             another export, when you have this file from elsewhere too
     python3 -I verify.py --log FOLDER --policy FILE       a whole log as it was published
 
 Exit codes: 0 all of it is so; 2 not enough witnesses; 3 not what was signed; 5 nothing could be judged.
@@ -113,6 +114,8 @@ def unbase64(text: str) -> bytes:
 def key_of(vkey: str) -> Key:
     """Name, id, kind and bytes of a public key."""
     name, _, rest = vkey.partition("+")
+    if name == "PRIVATE":
+        raise Bad("that is a private key; give the public one")
     written, _, encoded = rest.partition("+")
     content = unbase64(encoded)
     made = hashlib.sha256(name.encode() + b"\n" + content).digest()[:4]
@@ -204,8 +207,11 @@ class Policy:
         origin, size, root = checkpoint_of(note)
         found = signers_of(note, [key for key, _, _ in self.own] + list(self.witnesses.values()))
         asked = [key for key, begin, end in self.own if begin <= size and (end is None or size < end)]
-        if not asked or any(key not in found for key in asked):
-            raise Bad("the checkpoint is not signed by the log's key")
+        for key in asked:
+            if key not in found:
+                raise Bad(f"the checkpoint is not signed by {key[0]} ({key[1].hex()}), which the policy names")
+        if not asked:
+            raise Bad(f"the policy names no key for a log of {size} entries")
         if origin != self.origin:
             raise Bad(f"the checkpoint is of {origin}, not of {self.origin}")
         seen = sorted(name for name, key in self.witnesses.items() if key in found)
@@ -330,15 +336,22 @@ def main() -> int:
     """Judge, and say so in a line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     here = Path(__file__).resolve().parent
-    parser.add_argument("--policy", type=Path, default=here / "policy", help="whose signatures count")
-    parser.add_argument("--log", type=Path, help="a published log, instead of this export")
+    parser.add_argument("export", nargs="?", type=Path, default=here, help="the export (the folder of this file)")
+    parser.add_argument("--policy", type=Path, help="whose signatures count (those that came with the export)")
+    parser.add_argument("--log", type=Path, help="a published log, instead of an export")
     chosen = parser.parse_args()
+    came_with_it, policy = chosen.export / "policy", None
+    file = chosen.policy or came_with_it
+    given = file.resolve() != came_with_it.resolve()
     try:
-        policy = Policy(text_of(chosen.policy))
+        policy = Policy(text_of(file))
         (origin, size, _, witnesses, enough), what = (
-            check_log(chosen.log, policy) if chosen.log else check_export(here, policy)
+            check_log(chosen.log, policy) if chosen.log else check_export(chosen.export, policy)
         )
     except (Bad, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        if policy is None and given:
+            sys.stdout.write(f"cannot be judged: {file}: {error}\n")
+            return 5
         sys.stdout.write(f"NOT what was signed: {error}\n")
         return 3
     except OSError as error:
@@ -347,8 +360,12 @@ def main() -> int:
     sys.stdout.write(f"{what} are in the log of {size} entries that {origin} signed\n")
     more = "" if enough else ": the policy asks for more"
     sys.stdout.write(f"  witnessed by {', '.join(witnesses) or 'nobody'}{more}\n")
-    if chosen.policy == here / "policy":
+    if not given:
         sys.stdout.write("  by the keys that came with it: compare them with keys that you have from elsewhere\n")
+    if not chosen.log:
+        sys.stdout.write(
+            "  checked: entries/ and payloads/; the page index.html is a view of them that nobody has signed\n"
+        )
     return 0 if enough else 2
 
 

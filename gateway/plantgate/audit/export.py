@@ -24,19 +24,20 @@ ENTRIES_MAX: Final = 10_000
 
 _README: Final = """\
 Part of the audit log {origin}: {count} of {size} entries.
-Asked for: {asked}
+Asked for: {asked}. With it: the intents and outcomes that belong to it, and what they stand on.
 
-index.html    to read, and to print
+index.html    to read, and to print; nobody has signed this page, and verify.py does not read it
 entries/      each entry, its bytes as they are in the log; named by its number
 proofs/       that each is in the log that was signed (c2sp.org/tlog-proof)
 payloads/     what entries commit to, with the salt; only where it was disclosed
 checkpoint    the log's size and root, signed
 policy        the keys that must have signed (c2sp.org/tlog-policy)
-verify.py     checks all of it: python3 -I verify.py
+verify.py     checks entries and payloads: python3 -I verify.py
 SHA256SUMS    of these files: sha256sum -c SHA256SUMS
 
-The keys in `policy` came with this export. Whoever made it up could have made up the keys too:
-compare them with keys that you have from elsewhere, or give those: python3 -I verify.py --policy FILE
+The keys in `policy` and the file verify.py came with this export. Whoever made it up could have made up both:
+compare the keys with those that you have from elsewhere, or give those: python3 -I verify.py --policy FILE
+and check with a verify.py that you have from elsewhere: python3 -I verify.py EXPORT --policy FILE
 An export shows that its entries are in the log. It does not show that others are not.
 """
 
@@ -45,13 +46,21 @@ An export shows that its entries are in the log. It does not show that others ar
 class Order:
     """What to export."""
 
-    indexes: Sequence[int]
+    decisions: Sequence[int]
+    """Entries, by index: what was asked for, whole."""
+    grounds: Sequence[int]
+    """Entries that those stand on."""
     asked: str
     """In words, for the reader."""
     time: str
     """Of the export, RFC 3339."""
     disclose: Callable[[str], Disclosed] | None = None
     """Gives what a commitment stands for; None keeps all payloads back."""
+
+    @property
+    def count(self) -> int:
+        """Of entries."""
+        return len(self.decisions) + len(self.grounds)
 
 
 def export(read: Read, report: Report, order: Order) -> Iterator[tuple[str, bytes]]:
@@ -60,8 +69,8 @@ def export(read: Read, report: Report, order: Order) -> Iterator[tuple[str, byte
     Raises `Rejected` where it is too much, `Unreadable`, `VaultDamaged`, `OSError`.
     """
     assert report.checkpoint is not None, "only what was signed is exported"
-    if len(order.indexes) > ENTRIES_MAX:
-        raise Rejected(f"{len(order.indexes):,} entries are too many to read; ask for fewer ({ENTRIES_MAX:,} at most)")
+    if order.count > ENTRIES_MAX:
+        raise Rejected(f"{order.count:,} entries are too many to read; ask for fewer ({ENTRIES_MAX:,} at most)")
     sums = []
     for path, content in _files(read, report, order):
         sums.append(f"{sha256(content).hexdigest()}  {path}\n")
@@ -80,7 +89,7 @@ def recorded(order: Order, sums: bytes, *, by: str, id_: str) -> Entry:
         who=Who(kind="person", id=by),
         details={
             "asked": order.asked,
-            "entries": str(len(order.indexes)),
+            "entries": str(order.count),
             "payloads": "disclosed" if order.disclose is not None else "kept back",
             "sums": f"sha256:{sha256(sums).hexdigest()}",
         },
@@ -94,7 +103,7 @@ def _files(read: Read, report: Report, order: Order) -> Iterator[tuple[str, byte
     assert report.note is not None
     tiles, note = Tiles(read, report.checkpoint.size), report.note  # not the newest: the log may grow meanwhile
     records = []
-    for index in order.indexes:
+    for index in sorted((*order.decisions, *order.grounds)):
         content = tiles.entry(index)
         yield f"entries/{index}.json", content
         proof = inclusion_proof(index, tiles.size, tiles.node)
@@ -102,14 +111,12 @@ def _files(read: Read, report: Report, order: Order) -> Iterator[tuple[str, byte
         record = Record(index, decode(content))
         yield from _payloads(record, order)
         records.append(record)
-    about = About(report, policy, order.asked, order.time)
+    about = About(report, policy, order.asked, order.time, frozenset(order.grounds))
     yield "index.html", page(about, records).encode()
     yield "checkpoint", bytes(note)
     yield "policy", str(policy).encode()
     yield "verify.py", files("plantgate.audit").joinpath("bare_verifier.py").read_bytes()
-    filled = _README.format(
-        origin=policy.log.name, count=len(order.indexes), size=report.checkpoint.size, asked=order.asked
-    )
+    filled = _README.format(origin=policy.log.name, count=order.count, size=report.checkpoint.size, asked=order.asked)
     yield "README.txt", filled.encode()
 
 

@@ -49,6 +49,7 @@ class Term:
 
 
 _ALWAYS: Final = Term()
+_NAMED_MOST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class Policy:
 
     @classmethod
     def of_key(cls, vkey: str) -> "Policy":
-        """The log's key alone: no witness is asked for."""
-        return cls(Verifier.parse(vkey.strip()))
+        """The log's key alone: no witness is asked for. Raises `BadNote`, `BadPolicy`."""
+        return cls(_key(vkey.strip(), ED25519))
 
     @classmethod
     def load(cls, path: Path) -> "Policy":
@@ -101,6 +102,8 @@ class Policy:
         text = path.read_text(encoding="utf-8")
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
         try:
+            if any(line.startswith("PRIVATE+KEY+") for line in lines):
+                raise BadPolicy("that is a private key; give the public one, which `audit keys` wrote beside it (.pub)")
             if len(lines) == 1 and " " not in lines[0].strip():
                 return cls.of_key(lines[0])
             return cls.parse(text)
@@ -134,7 +137,8 @@ class Policy:
             raise BadNote(f"the policy names no key for a log of {checkpoint.size} entries")
         for signer in asked:
             if signer not in found:
-                raise BadNote(f"not signed by {signer.name} ({signer.key_id.hex()})")
+                below = ", ".join(f"{each.name} ({each.key_id.hex()})" for each in note.signatures[:_NAMED_MOST])
+                raise BadNote(f"not signed by {signer.name} ({signer.key_id.hex()}): below it stands {below}")
         if checkpoint.origin != self.log.name:
             raise BadNote(f"the checkpoint is of {checkpoint.origin}, not of {self.log.name}")
         seen = {name: found[verifier] or 0 for name, verifier in keys.items() if verifier in found}

@@ -54,6 +54,30 @@ class Report:
     policy: Policy | None = None
     """As it was given, with the keys that its root has signed for in the log."""
 
+    def answers(self) -> dict[str, Answer]:
+        """By question, for a person: a yes says first what it means."""
+        means = {"completeness": "every intent has its outcome, and everything in here is an entry"}
+        if self.policy is not None and self.note is not None:
+            ours = [(each.name, each.key_id) for each in self.policy.keys]
+            by = [
+                f"{each.name} ({each.key_id.hex()})"
+                for each in self.note.signatures
+                if (each.name, each.key_id) in ours
+            ]
+            means["integrity"] = f"all that is in here is what {' and '.join(by)} signed"
+        answers = {
+            "integrity": self.integrity,
+            "completeness": self.completeness,
+            "freshness": self.freshness,
+            "quorum": self.quorum,
+        }
+        return {
+            question: Answer(answer.verdict, [means[question], *answer.said])
+            if answer.verdict is Verdict.YES and question in means
+            else answer
+            for question, answer in answers.items()
+        }
+
     @property
     def exit_code(self) -> int:
         """0 fine, 2 something is missing, 3 tampered with, 4 forked or rolled back."""

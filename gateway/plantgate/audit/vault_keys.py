@@ -8,6 +8,7 @@ The file ``keys`` names the generation of the wrapping key that it needs; which 
 """
 
 import base64
+import errno
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -53,20 +54,27 @@ class VaultKeys:
     def open(cls, folder: Path, wrapping: Path, disk: Disk, *, new: bool) -> "VaultKeys":
         """Made if there are none and the vault is `new`, and an erasure that was cut short is ended.
 
-        `wrapping` is the folder for the wrapping key.
+        `wrapping` is the folder for the wrapping key. One that has the key of another vault makes no new one: keys of
+        which this vault knows nothing are destroyed, and with them all that is in the other one.
 
         Raises `VaultDamaged`, `OSError`.
         """
         disk.make_directory(folder)
         disk.make_directory(wrapping)
-        try:
-            generation, keys = read_keys(folder, wrapping, disk)
-        except FileNotFoundError:
-            if not new:
-                raise VaultDamaged(f"{folder}: payloads are here and no keys: restore the file `{_FILE}`") from None
-            made = cls(folder, wrapping, 0, {}, disk)
-            made._renew()
+        stored = _stored(folder, disk)
+        if stored is None and not new:
+            raise VaultDamaged(f"{folder}: payloads are here and no keys: restore the file `{_FILE}`")
+        foreign = _generations(wrapping, disk)
+        if stored is None and foreign:
+            raise VaultDamaged(
+                f"{wrapping} has the key of another vault, and {folder} is a new one: give the folder of the vault "
+                f"that is there, or another one for the key; `{_WRAPPING}{foreign[0]}` may only go where that vault may"
+            )
+        if stored is None or (new and stored == _Stored(1, {}) and not foreign):  # or its making was cut short
+            made = cls(folder, wrapping, 1, {}, disk)
+            made._begin()
             return made
+        generation, keys = read_keys(folder, wrapping, disk)
         opened = cls(folder, wrapping, generation, keys, disk)
         opened._destroy_others()
         return opened
@@ -90,6 +98,13 @@ class VaultKeys:
         """Nobody has that key any more, on return. Harmless if nobody had. Raises `OSError`."""
         self._keys.pop(subject, None)
         self._renew()
+
+    def _begin(self) -> None:
+        """The file first: a wrapping key without one is another vault's."""
+        stored = _Stored(self._generation, {})
+        replace_file(self._disk, self._folder / _FILE, msgspec.json.encode(stored, order="sorted"))
+        replace_file(self._disk, self._place(self._generation), os.urandom(KEY_BYTES).hex().encode())
+        self._destroy_others()
 
     def _renew(self) -> None:
         """Under another wrapping key; a crash anywhere leaves one of the two in force, and `open` clears the other."""
@@ -123,9 +138,10 @@ class VaultKeys:
 
 def read_keys(folder: Path, wrapping: Path, disk: Disk) -> tuple[int, dict[str, bytes]]:
     """Generation and keys by subject, without a lock. Raises `VaultDamaged`, `OSError`."""
-    content = _content(folder / _FILE, disk)
+    stored = _stored(folder, disk)
+    if stored is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder / _FILE))
     try:
-        stored = msgspec.json.decode(content, type=_Stored)
         keys = {}
         unwrapping = AESGCM(_wrapping_key(wrapping / f"{_WRAPPING}{stored.generation}", disk))
         for subject, encoded in stored.keys.items():
@@ -136,10 +152,20 @@ def read_keys(folder: Path, wrapping: Path, disk: Disk) -> tuple[int, dict[str, 
         raise VaultDamaged(
             f"{error.filename}: the vault's wrapping key is missing; nothing in it can be read"
         ) from None
-    except (msgspec.DecodeError, ValueError, InvalidTag) as error:
+    except (ValueError, InvalidTag) as error:
         why = str(error) or "not wrapped by the wrapping key that is here"
         raise VaultDamaged(f"{folder / _FILE}: {why}") from None
     return stored.generation, keys
+
+
+def _stored(folder: Path, disk: Disk) -> _Stored | None:
+    """The file, where there is one. Raises `VaultDamaged`, `OSError`."""
+    try:
+        return msgspec.json.decode(_content(folder / _FILE, disk), type=_Stored)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise VaultDamaged(f"{folder / _FILE}: {error}") from None
 
 
 def _about(generation: int, subject: str) -> bytes:

@@ -27,6 +27,7 @@ from plantgate.audit.tree import EMPTY, HASH_SIZE, leaf_hash
 
 _AHEAD_SECONDS: Final = 300
 """By so much the clocks of others may be ahead of the one here."""
+_NO_WITNESS: Final = "the policy asks for no witness: its owner could show others another log"
 
 
 def verify(
@@ -58,11 +59,16 @@ def _signed(read: Read, policy: Policy, report: Report) -> Signed | None:
         signed = report.policy.judge(note)
         report.note = note
         return signed
+    except FileNotFoundError:
+        report.integrity.no("checkpoint: missing; without it nothing in here says what was signed")
     except OSError as error:
         report.integrity.no(f"checkpoint: {error.strerror}")
     except BadNote as error:
         report.integrity.no(f"checkpoint: {error}")
-    report.quorum = Answer(Verdict.NO, ["there is no checkpoint that could have been witnessed"])
+    if policy.quorum is None:
+        report.quorum = Answer(Verdict.NOT_ASKED, [_NO_WITNESS])
+    else:
+        report.quorum = Answer(Verdict.NO, [f"no checkpoint that {policy.log.name} signed is here to be witnessed"])
     return None
 
 
@@ -88,7 +94,10 @@ def _earlier(seen: Sequence[Note], policy: Policy, last: Checkpoint, report: Rep
             continue
         if checkpoint.size > last.size:
             report.forked = True
-            report.integrity.no(f"the log had {checkpoint.size} entries and has {last.size} now: it was rolled back")
+            report.integrity.no(
+                f"the log had {checkpoint.size} entries, and has {last.size} in here: "
+                "it was rolled back, or this is an older copy"
+            )
         roots.setdefault(checkpoint.size, []).append(checkpoint.root)
     return roots
 
@@ -178,7 +187,7 @@ def _witnessed(signed: Signed, policy: Policy, report: Report) -> None:
     report.quorum.said = [f"witnessed by {', '.join(names)}"] if names else []
     if policy.quorum is None:
         report.quorum.verdict = Verdict.NOT_ASKED
-        report.quorum.said.append("the policy asks for no witness: its owner could show others another log")
+        report.quorum.said.append(_NO_WITNESS)
     elif not signed.quorum:
         report.quorum.no(f"the policy asks for {policy.quorum}, which has not signed")
 
@@ -199,7 +208,16 @@ def _fresh(signed: Signed, newest: str, now: int, within: int | None, report: Re
     elif not times:
         answer.no("nothing in here has a time, or all are ahead of the clock here")
     elif now - max(times)[0] > within:
-        answer.no(f"that is {now - max(times)[0]} s ago, where {within} s are allowed")
+        answer.no(f"that is {_span(now - max(times)[0])} ago, where {_span(within)} are allowed")
+
+
+def _span(seconds: int) -> str:
+    """In its two largest units."""
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        parts += [f"{count} {unit}"] if count else []
+    return " ".join(parts[:2]) or "0 s"
 
 
 def _moment(seconds: int) -> str:

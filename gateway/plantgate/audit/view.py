@@ -5,13 +5,14 @@ characters that turn text around or hide it stand as their escapes.
 """
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
-from typing import Final
+from typing import Final, TypeAlias
 
-from plantgate.audit.entry import Approval, Check, Entry, Phase, Quantity, Reckoning
+from plantgate.audit.entry import Approval, Check, Entry, Kind, Phase, Quantity, Reckoning
 from plantgate.audit.policy import Policy
 from plantgate.audit.verify import Report, Verdict
 
@@ -28,6 +29,8 @@ class About:
     policy: Policy
     asked: str
     time: str
+    grounds: frozenset[int] = frozenset()
+    """Entries that the others stand on, by index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,18 @@ class Record:
     """By commitment; None where it was erased; what was kept back is not in here."""
 
 
+Texts: TypeAlias = Mapping[str, Record]
+"""Of rules and limits, by digest: the entry that has it."""
+
+
 def page(about: About, records: Sequence[Record]) -> str:
     """The whole HTML. An intent and its outcomes are one card, in the place of the first of them."""
     style = files("plantgate.audit").joinpath("view.css").read_text(encoding="utf-8")
     name = safe(about.policy.log.name)
+    texts = dict(_texts(records))
+    decisions = [record for record in records if record.index not in about.grounds]
+    grounds = [record for record in records if record.index in about.grounds]
+    below = f"<h2>What they stand on</h2>\n{''.join(_cards(grounds, texts))}" if grounds else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -59,9 +70,10 @@ def page(about: About, records: Sequence[Record]) -> str:
 <p class="origin">Audit log {name}</p>
 {_about(about, len(records))}
 <h2>Entries</h2>
-{"".join(_cards(records))}
-<footer>Times are UTC, by the gateway's clock; the order is that of the log. This page is a view: what counts is in
-<code>entries/</code> and <code>proofs/</code>, and <code>verify.py</code> checks it.</footer>
+{"".join(_cards(decisions, texts))}{below}
+<footer>Times are UTC, by the gateway's clock; the order is that of the log. Nobody has signed this page: it is a view,
+for reading. What was signed is in <code>entries/</code>, and <code>verify.py</code> checks that, not the page:
+in doubt, read there.</footer>
 </body>
 </html>
 """
@@ -87,20 +99,22 @@ def _about(about: About, count: int) -> str:
         ("Keys", keys),
         ("Root", f'<span class="hash">{base64.b64encode(checkpoint.root).decode()}</span>'),
     ]
-    verdicts = {
-        "Integrity": report.integrity,
-        "Completeness": report.completeness,
-        "Freshness": report.freshness,
-        "Quorum": report.quorum,
-    }
-    for question, answer in verdicts.items():
+    rows.append(("Judged", "the whole log, when this was exported:"))
+    for question, answer in report.answers().items():
         kind = {Verdict.YES: "yes", Verdict.NO: "no", Verdict.NOT_ASKED: "asked"}[answer.verdict]
         badge = f'<span class="badge {kind}">{answer.verdict.value}</span>'
-        rows.append((question, f"{badge} {'; '.join(map(safe, answer.said)) or 'when this was exported'}"))
+        rows.append((_words(question), f"{badge} {'; '.join(map(safe, answer.said))}"))
     return f'<section class="card">{_list(rows)}</section>'
 
 
-def _cards(records: Sequence[Record]) -> Iterator[str]:
+def _texts(records: Sequence[Record]) -> Iterator[tuple[str, Record]]:
+    """Of rules and limits, by digest."""
+    for record in records:
+        if record.entry.kind is Kind.RULE_CHANGE:
+            yield record.entry.details.get("digest", ""), record
+
+
+def _cards(records: Sequence[Record], texts: Texts) -> Iterator[str]:
     here = {record.entry.id: record for record in records if record.entry.phase is Phase.INTENT}
     outcomes: dict[str, list[Record]] = {}
     for record in records:
@@ -108,10 +122,10 @@ def _cards(records: Sequence[Record]) -> Iterator[str]:
             outcomes.setdefault(record.entry.refers_to, []).append(record)
     for record in records:
         if record.entry.refers_to not in here:
-            yield _card(record, outcomes.get(record.entry.id, []))
+            yield _card(record, outcomes.get(record.entry.id, []), texts)
 
 
-def _card(record: Record, outcomes: Sequence[Record]) -> str:
+def _card(record: Record, outcomes: Sequence[Record], texts: Texts) -> str:
     entry = record.entry
     last = outcomes[-1].entry if outcomes else entry
     standing = last.result.value if last.result else "open" if entry.phase is Phase.INTENT else "observed"
@@ -120,17 +134,17 @@ def _card(record: Record, outcomes: Sequence[Record]) -> str:
     return f"""<article class="card">
 <header><h3>{_words(entry.kind.value)}{target}</h3><time>{safe(entry.time)}</time>
 <span class="badge {standing}">{standing}</span></header>
-{_change(entry)}{_list(_rows(record))}
-{"".join(_after(outcome) for outcome in outcomes)}{_proofs(numbers)}</article>
+{_change(entry)}{_list(_rows(record, texts))}
+{"".join(_after(outcome, texts) for outcome in outcomes)}{_proofs(numbers)}</article>
 """
 
 
-def _after(outcome: Record) -> str:
+def _after(outcome: Record, texts: Texts) -> str:
     entry = outcome.entry
     result = entry.result.value if entry.result else ""
     read = f", read back {_quantity(entry.after)}" if entry.after else ""
     head = f'<p><b class="{result}">{result}</b> at {safe(entry.time)}{read}</p>'
-    rows = [(name, told) for name, told in _rows(outcome) if name != "Outcome of"]  # it stands below its intent
+    rows = [(name, told) for name, told in _rows(outcome, texts) if name != "Outcome of"]  # it stands below its intent
     return f'<div class="after">{head}{_list(rows)}</div>'
 
 
@@ -143,7 +157,7 @@ def _change(entry: Entry) -> str:
     return f'<p class="change">{"<span class=arrow>→</span>".join(sides)}</p>\n'
 
 
-def _rows(record: Record) -> list[tuple[str, str]]:
+def _rows(record: Record, texts: Texts) -> list[tuple[str, str]]:
     """What is said, by its name."""
     entry, rows = record.entry, list[tuple[str, str]]()
 
@@ -157,10 +171,11 @@ def _rows(record: Record) -> list[tuple[str, str]]:
     if entry.target and entry.target.connection:
         row("On", safe(entry.target.connection))
     if entry.why:
-        row("Rule", f"{safe(entry.why.rule)} <span class=hash>{safe(entry.why.digest)}</span>")
+        row("Rule", f"{safe(entry.why.rule)} {_digest(entry.why.digest, texts)}")
+        row("Condition", _condition(entry.why.digest, texts))
         row("Cites", safe(entry.why.cites))
         row("Reason", safe(entry.why.reason))
-        row("Guards", _items([_check(check) for check in entry.why.checks]))
+        row("Guards", _guards(entry.why.checks))
     if entry.model:
         row("Model", _model(entry.model))
     row("Approved by", _items([_approval(each) for each in entry.approvals]))
@@ -170,7 +185,7 @@ def _rows(record: Record) -> list[tuple[str, str]]:
     row("Late", "recorded by hand in an emergency, when the log could take nothing" if entry.late else "")
     row("Note", safe(entry.note))
     for name, text in sorted(entry.details.items()):
-        row(_words(name), safe(text))
+        row(_words(name), _detail(text, record, texts))
     for payload in entry.payloads:
         row(_words(payload.name), _payload(payload.commitment, payload.size, record.disclosed))
     row("Id", f"<code>{safe(entry.id)}</code>")
@@ -200,6 +215,44 @@ def _quantity(value: Quantity, *, typed: bool = True) -> str:
     quality = f", {safe(value.quality)}" if value.quality else ""
     small = f"{safe(value.data_type) if typed else ''}{quality}".removeprefix(", ")
     return f"{safe(value.value)}{unit}{f' <small>{small}</small>' if small else ''}"
+
+
+def _digest(digest: str, texts: Texts) -> str:
+    """Of a text, and the entry that has it, where that is in here."""
+    link = (
+        f', in entry <a href="entries/{texts[digest].index}.json">{texts[digest].index}</a>' if digest in texts else ""
+    )
+    return f"<span class=hash>{safe(digest)}</span>{link}"
+
+
+def _condition(digest: str, texts: Texts) -> str:
+    """The rule's own, out of its text as it was in force."""
+    rule = _parsed(texts[digest].entry.details.get("text", "")) if digest in texts else None
+    rules = rule.values() if isinstance(rule, dict) else ()
+    conditions = [str(each["when"]) for each in rules if isinstance(each, dict) and "when" in each]
+    return "<br>".join(f"<code>{safe(each)}</code>" for each in conditions)
+
+
+def _detail(text: str, record: Record, texts: Texts) -> str:
+    if text.startswith("sha256:"):
+        return _digest(text, {} if texts.get(text) is record else texts)
+    if record.entry.kind is Kind.RULE_CHANGE and isinstance(parsed := _parsed(text), dict):
+        return f"<pre>{safe(json.dumps(parsed, indent=1, ensure_ascii=False))}</pre>"
+    return safe(text)
+
+
+def _parsed(text: str) -> object:
+    try:
+        parsed: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return parsed
+
+
+def _guards(checks: Sequence[Check]) -> str:
+    """Side by side; one that objected, or saw something, has a line of its own."""
+    told = [f"<li{' class=said' if check.saw or not check.passed else ''}>{_check(check)}</li>" for check in checks]
+    return f'<ul class="guards">{"".join(told)}</ul>' if told else ""
 
 
 def _check(check: Check) -> str:

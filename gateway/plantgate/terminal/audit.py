@@ -4,17 +4,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from plantgate.audit.note import BadNote
 from plantgate.audit.policy import BadPolicy, Policy
 from plantgate.audit.tiles import Unreadable
-from plantgate.audit.verify import Answer, Report, Verdict, verify
+from plantgate.audit.verify import Report, Verdict, verify
 from plantgate.sdk.errors import GatewayError
 from plantgate.terminal.audit_export import export_arguments, run_export
 from plantgate.terminal.audit_folder import (
+    FORKED,
     TAMPERED,
     USAGE,
     CannotJudge,
@@ -69,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         return verb(chosen)
     except OSError as error:
-        _complain(f"{error.filename}: {error.strerror}")
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
     except UnicodeDecodeError as error:
         _complain(f"a file that was given is not a text: {error}")
     except (BadPolicy, CannotJudge, GatewayError) as error:
@@ -94,27 +95,40 @@ def _verify(chosen: argparse.Namespace) -> int:
     if chosen.json:
         print(json.dumps(_document(report), indent=2))
     else:
-        size = report.checkpoint.size if report.checkpoint else 0
-        print(f"{chosen.log}: {policy.log.name}, {size:,} entries signed, {report.entries:,} read")
-        for question, answer in _answers(report).items():
-            first, *rest = answer.said or [""]
-            print(f"  {question:<13} {answer.verdict.value:<10} {plain(first)}".rstrip())
-            for sentence in rest:
-                print(f"  {'':<24} {plain(sentence)}")
+        print("\n".join(_told(report, str(chosen.log), policy)))
     return report.exit_code
 
 
-def _answers(report: Report) -> dict[str, Answer]:
-    return {
-        "integrity": report.integrity,
-        "completeness": report.completeness,
-        "freshness": report.freshness,
-        "quorum": report.quorum,
-    }
+_WHAT_NOW: Final = {
+    TAMPERED: """\
+This is not what was signed. Leave the copy as it is, copy the log again (`checkpoint` first, then `tile/`), check that.
+If it says the same, it is no bad copy: the log was changed, or the key is not that of this log.""",
+    FORKED: """\
+This is not what was seen earlier, grown. Where it is shorter, copy the log again and check that: an older copy says it.
+Else there are two histories of this log: keep this copy and the checkpoint that was seen, together they show it.""",
+}
+"""To a person, below what was found."""
+
+
+def _told(report: Report, log: str, policy: Policy) -> Iterator[str]:
+    """The four answers, a line or more each."""
+    if report.checkpoint is None:
+        yield f"{log}: {policy.log.name}, nothing that it signed"
+    else:
+        yield f"{log}: {policy.log.name}, {report.checkpoint.size:,} entries signed, {report.entries:,} read"
+    for question, answer in report.answers().items():
+        first, *rest = answer.said or [""]
+        if question == "freshness" and answer.verdict is Verdict.NOT_ASKED and report.entries:
+            first += ": --within 24h asks whether that is young enough"
+        yield f"  {question:<13} {answer.verdict.value:<10} {plain(first)}".rstrip()
+        for sentence in rest:
+            yield f"  {'':<24} {plain(sentence)}"
+    if (now := _WHAT_NOW.get(report.exit_code)) is not None:
+        yield now
 
 
 def _document(report: Report) -> dict[str, object]:
-    answers = {name: {"verdict": each.verdict.value, "said": each.said} for name, each in _answers(report).items()}
+    answers = {name: {"verdict": each.verdict.value, "said": each.said} for name, each in report.answers().items()}
     return {
         "size": report.checkpoint.size if report.checkpoint else None,
         "origin": report.checkpoint.origin if report.checkpoint else None,

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from plantgate.audit.decisions import whole
 from plantgate.audit.entry import new_id
 from plantgate.audit.export import ENTRIES_MAX, Order, export, recorded
 from plantgate.audit.policy import Policy
@@ -21,13 +22,14 @@ from plantgate.terminal.audit_folder import (
     TAMPERED,
     CannotJudge,
     log_argument,
+    looked_at,
     own_log,
     policy_argument,
     reading,
     signer_at,
     vault_arguments,
 )
-from plantgate.terminal.audit_read import asked_in_words, filter_arguments, wanted_of
+from plantgate.terminal.audit_read import asked_in_words, filter_arguments, nothing_found, wanted_of
 
 
 def export_arguments(verb: argparse.ArgumentParser) -> None:
@@ -58,14 +60,16 @@ def run_export(chosen: argparse.Namespace) -> int:
     policy, read = Policy.load(chosen.policy), reading(chosen)
     report = verify(read, policy, now_seconds=int(time.time()))
     if report.integrity.verdict is not Verdict.YES or report.checkpoint is None:
-        print(f"{chosen.log}: {'; '.join(report.integrity.said)}")
+        print(f"{chosen.log}: nothing is exported, since it is not what was signed: {'; '.join(report.integrity.said)}")
         return TAMPERED
     tiles = Tiles(read, report.checkpoint.size)
-    matching = search(tiles.kept(), wanted_of(chosen), most=ENTRIES_MAX + 1)
+    matching = search(looked_at(tiles), wanted_of(chosen), most=ENTRIES_MAX + 1)
     if not matching:
-        raise CannotJudge(f"none of the {tiles.size:,} entries is so")
+        raise nothing_found(tiles, chosen)
+    asked_for = whole(matching, tiles.kept())
     order = Order(
-        [each.index for each in matching],
+        asked_for.decisions,
+        asked_for.grounds,
         asked_in_words(chosen),
         iso(SystemClock().now() // 10**9 * 10**9) or "",
         VaultReader(chosen.vault, chosen.wrapping).disclose if chosen.vault is not None else None,
@@ -73,7 +77,9 @@ def run_export(chosen: argparse.Namespace) -> int:
     sums = _write(out, export(read, report, order))
     if chosen.record is not None:
         asyncio.run(_record(chosen, order, sums))
-    print(f"{out}: {len(matching):,} of {tiles.size:,} entries, with proofs; open index.html, run python3 -I verify.py")
+    print(f"{out}: {order.count:,} of {tiles.size:,} entries, with proofs; open index.html, run python3 -I verify.py")
+    if order.count > len(matching):
+        print(f"  {len(matching):,} were asked for; the others belong to the same decisions, or are what they stand on")
     return FINE
 
 

@@ -3,7 +3,9 @@
 import argparse
 import json
 import re
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,9 @@ from plantgate.audit.tiles import Read, Tiles, folder, with_archive
 FINE: Final = 0
 INCOMPLETE: Final = 2
 TAMPERED: Final = 3
+FORKED: Final = 4
 USAGE: Final = 5
+_TELL_SECONDS: Final = 3.0
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -46,14 +50,62 @@ def vault_arguments(verb: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def reading(chosen: argparse.Namespace) -> Read:
-    """The log's files, and those in the archive that was given."""
+    """The log's files, and those in the archive that was given. Raises `CannotJudge` where no log is."""
+    _must_be_published(chosen.log)
     read = folder(chosen.log)
-    return with_archive(read, chosen.archive) if chosen.archive is not None else read
+    if chosen.archive is not None:
+        read = with_archive(read, chosen.archive)
+    if sys.stderr.isatty():
+        read = telling(read, time.monotonic, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    return read
+
+
+def telling(read: Read, now: Callable[[], float], say: Callable[[str], None]) -> Read:
+    """The same files; whoever waits for a long log is told every few seconds where the reading is."""
+    began = told = now()
+
+    def read_and_tell(path: str) -> bytes:
+        nonlocal told
+        if (at := now()) - told >= _TELL_SECONDS:
+            told = at
+            say(f"  … {at - began:.0f} s: reading {path}")
+        return read(path)
+
+    return read_and_tell
 
 
 def tiles_of(chosen: argparse.Namespace) -> Tiles:
-    """The log as it was published last."""
-    return Tiles(reading(chosen), Checkpoint.parse(note_at(chosen.log / "checkpoint").text).size)
+    """The log as it was published last. Raises `CannotJudge` where none of its entries is here."""
+    read = reading(chosen)
+    tiles = Tiles(read, Checkpoint.parse(note_at(chosen.log / "checkpoint").text).size)
+    if tiles.size and tiles.kept_from() == tiles.size:
+        raise CannotJudge(
+            f"{chosen.log}: none of the {tiles.size:,} entries is here; "
+            "copy `tile/entries` too, or give --archive FOLDER"
+        )
+    return tiles
+
+
+def looked_at(tiles: Tiles) -> Iterator[tuple[int, bytes]]:
+    """Every entry that is here; tells first, beside the answer, which are not."""
+    if kept_from := tiles.kept_from():
+        print(
+            f"plantgate audit: entries 0 to {kept_from - 1:,} are not here and were not looked at: they are in the "
+            "archive (--archive FOLDER), or the copy is not whole",
+            file=sys.stderr,
+        )
+    yield from tiles.kept()
+
+
+def _must_be_published(log: Path) -> None:
+    """Half a copy is let through: the verdicts say what is missing of it."""
+    if not log.exists():
+        raise CannotJudge(f"{log}: there is no such folder")
+    if (log / "checkpoint").is_file() or (log / "tile").is_dir():
+        return
+    if (log / "public" / "checkpoint").is_file():
+        raise CannotJudge(f"{log}: this is the log's own folder; what is published is in {log / 'public'}: give that")
+    raise CannotJudge(f"{log}: no published log is there; give the folder that holds `checkpoint` and `tile`")
 
 
 def entry_asked_for(chosen: argparse.Namespace) -> tuple[int, Tiles]:
@@ -71,9 +123,18 @@ def entry_asked_for(chosen: argparse.Namespace) -> tuple[int, Tiles]:
         return index, tiles
     wanted = f'"id":{json.dumps(chosen.entry)}'.encode()
     for index, content in tiles.kept():
-        if wanted in content:
+        if wanted in content and _id_of(content) == chosen.entry:  # it may be the id of whoever acted, too
             return index, tiles
     raise CannotJudge(f"no entry has the id {chosen.entry}")
+
+
+def _id_of(content: bytes) -> str:
+    """Of an entry, also of one that is not quite as it should be."""
+    try:
+        said = json.loads(content)
+    except ValueError:
+        return ""
+    return str(said.get("id")) if isinstance(said, dict) else ""
 
 
 def note_at(path: Path) -> Note:

@@ -35,7 +35,10 @@ def keys(chosen: argparse.Namespace) -> int:
         signer = Signer.make(chosen.name, COSIGNATURE if chosen.witness else ED25519)
     except BadNote as error:
         raise BadPolicy(str(error)) from None
-    descriptor = os.open(chosen.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(chosen.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise BadPolicy(f"{chosen.out}: is there already; a key is never written over") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{signer.private()}\n")
     public = chosen.out.with_name(f"{chosen.out.name}.pub")
@@ -63,6 +66,8 @@ def witness(chosen: argparse.Namespace) -> int:
     try:
         signer = Signer.parse(chosen.key.read_text(encoding="utf-8").strip())
         logs = [Verifier.parse(path.read_text(encoding="utf-8").strip()) for path in chosen.log]
+        if wrong := [log.name for log in logs if log.kind != ED25519]:
+            raise BadPolicy(f"{wrong[0]}: a witness' key; --log takes the public key of a log")
         made = Witness(chosen.folder, signer, logs, OsDisk(), SystemClock())
         OsDisk().lock(chosen.folder)  # until this process ends: two that remember in one folder could sign for a fork
     except BadNote as error:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from plantgate.audit.checkpoint import Checkpoint
+from plantgate.audit.note import BadNote
 from plantgate.audit.policy import Policy
 from plantgate.audit.receipt import Receipt
 from plantgate.audit.tiles import Tiles
@@ -12,6 +13,7 @@ from plantgate.terminal.audit_folder import (
     FINE,
     INCOMPLETE,
     TAMPERED,
+    CannotJudge,
     entry_asked_for,
     log_argument,
     note_at,
@@ -33,7 +35,12 @@ def prove(chosen: argparse.Namespace) -> int:
     note = note_at(chosen.log / "checkpoint")
     tiles = Tiles(reading(chosen), Checkpoint.parse(note.text).size)  # of this one: the log may have grown meanwhile
     out: Path = chosen.out or Path(f"{index}.tlog-proof")
-    out.write_bytes(bytes(Receipt(index, tuple(inclusion_proof(index, tiles.size, tiles.node)), note)))
+    receipt = Receipt(index, tuple(inclusion_proof(index, tiles.size, tiles.node)), note)
+    try:
+        with out.open("xb") as file:
+            file.write(bytes(receipt))
+    except FileExistsError:
+        raise CannotJudge(f"{out}: is there already; nothing is written over it") from None
     print(f"{out}: that entry {index} is in the log of {tiles.size:,}; whoever has the log's public key can check it")
     return FINE
 
@@ -48,12 +55,12 @@ def check_proof_arguments(verb: argparse.ArgumentParser) -> None:
 def check_proof(chosen: argparse.Namespace) -> int:
     """Check a receipt."""
     policy = Policy.load(chosen.policy)
-    receipt = Receipt.parse(chosen.receipt.read_bytes())
-    checkpoint = Checkpoint.parse(receipt.checkpoint.text)
-    entry = Tiles(reading(chosen), checkpoint.size).entry(receipt.index)
+    read = reading(chosen)
     try:
-        signed = receipt.check(entry, policy)
-    except NotProven as error:
+        receipt = Receipt.parse(chosen.receipt.read_bytes())
+        checkpoint = Checkpoint.parse(receipt.checkpoint.text)
+        signed = receipt.check(Tiles(read, checkpoint.size).entry(receipt.index), policy)
+    except (BadNote, IndexError, NotProven) as error:
         print(f"{chosen.receipt}: {error}")
         return TAMPERED
     witnesses = ", ".join(signed.witnesses) or "nobody"

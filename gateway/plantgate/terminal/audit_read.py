@@ -1,19 +1,23 @@
 """`plantgate audit tail`, `show` and `search`: what a published log says, offline, for a person or a program."""
 
 import argparse
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from enum import Enum
 
 import msgspec
 
-from plantgate.audit.entry import Entry, Kind, Phase, Result, decode
+from plantgate.audit.entry import Check, Entry, Kind, Phase, Quantity, Result, decode
 from plantgate.audit.search import Wanted
 from plantgate.audit.search import search as search_entries
+from plantgate.audit.tiles import Tiles
 from plantgate.audit.vault import Erased, VaultReader
 from plantgate.terminal.audit_folder import (
     FINE,
     CannotJudge,
     entry_asked_for,
     log_argument,
+    looked_at,
     plain,
     tiles_of,
     vault_arguments,
@@ -22,6 +26,8 @@ from plantgate.terminal.tables import table
 
 _SHOWN_CHARACTERS_MAX = 4000
 """Of a payload on a terminal."""
+_LINE_CHARACTERS_MAX = 60
+"""Of what came of it, in a table."""
 
 
 def tail_arguments(verb: argparse.ArgumentParser) -> None:
@@ -63,10 +69,15 @@ def filter_arguments(verb: argparse.ArgumentParser) -> None:
 def search(chosen: argparse.Namespace) -> int:
     """The entries that are so, a line each."""
     tiles = tiles_of(chosen)
-    matching = search_entries(tiles.kept(), wanted_of(chosen), most=chosen.most)
+    matching = search_entries(looked_at(tiles), wanted_of(chosen), most=chosen.most)
     if not matching:
-        raise CannotJudge(f"none of the {tiles.size:,} entries is so")
+        raise nothing_found(tiles, chosen)
     return _lines(((each.index, each.content) for each in matching), json=chosen.json)
+
+
+def nothing_found(tiles: Tiles, chosen: argparse.Namespace) -> CannotJudge:
+    """What was asked for, since a slip of the hand looks the same as a quiet plant."""
+    return CannotJudge(f"none of the {tiles.size - tiles.kept_from():,} entries is so: {asked_in_words(chosen)}")
 
 
 def wanted_of(chosen: argparse.Namespace) -> Wanted:
@@ -117,8 +128,8 @@ def show(chosen: argparse.Namespace) -> int:
         f"entry {index} of {tiles.size:,} (as published; `plantgate audit verify` says whether it is what was signed)"
     )
     for name in entry.__struct_fields__[1:]:
-        if told := told_of(getattr(entry, name)):
-            print(f"  {name:<11} {told}")
+        for number, line in enumerate(_parts(getattr(entry, name))):
+            print(f"  {'' if number else name:<11} {plain(line)}")
     if chosen.vault is not None:
         _disclose(entry, chosen)
     return FINE
@@ -167,30 +178,51 @@ def _as_text(content: bytes) -> str:
 
 
 def line_of(entry: Entry) -> list[str]:
-    """Time, what, who, target, value or result."""
+    """Time to the millisecond, what, who, target, value or result; `show` has all of it."""
     what = entry.kind.value if entry.phase is Phase.OBSERVED else f"{entry.kind.value} {entry.phase.value}"
-    value = entry.result.value if entry.result else ""
+    target = (entry.target.address or entry.target.connection) if entry.target else ""
+    time = re.sub(r"(\.[0-9]{3})[0-9]+", r"\1", entry.time)
+    return [plain(each) for each in (time, what, entry.who.id, target, _came_of_it(entry))]
+
+
+def _came_of_it(entry: Entry) -> str:
+    """Result and value, or what else a person looks for in such an entry; then why, in short."""
+    details = entry.details
+    done = details.get("switch") or details.get("emergency")  # armed, stopped; declared, over
+    said = [done or (entry.result.value if entry.result else "")]
     if entry.after is not None:
-        value = f"{value} {entry.after.value} {entry.after.unit}".strip()
-    target = entry.target.address if entry.target else ""
-    return [plain(each) for each in (entry.time, what, entry.who.id, target, value)]
+        said += [entry.after.value, entry.after.unit]
+    elif entry.kind is Kind.APPROVAL:
+        said += [details.get("value", ""), details.get("unit", "")]
+    elif entry.kind is Kind.RULE_CHANGE:
+        said += [details.get("name", "")]
+    objected = dict.fromkeys(check.guard for check in entry.why.checks if not check.passed) if entry.why else ()
+    value, why = " ".join(each for each in said if each), ", ".join(objected) or entry.note
+    shown = f"{value}: {why}" if value and why else value or why
+    return shown if len(shown) <= _LINE_CHARACTERS_MAX else f"{shown[: _LINE_CHARACTERS_MAX - 1]}…"
 
 
-def told_of(value: object) -> str:
-    """A field as a person reads it: parts of parts stand in brackets."""
-    return plain(_told(value))
-
-
-def _told(value: object) -> str:
-    if isinstance(value, tuple):
-        return "; ".join(_told(each) for each in value)
-    known = msgspec.to_builtins(value)
-    if not isinstance(known, dict):
-        return "" if known is None else str(known)
-    return ", ".join(
-        f"{name} {_told(each) if not isinstance(each, list) else _listed(each)}" for name, each in known.items()
-    )
-
-
-def _listed(values: list[object]) -> str:
-    return "(" + "; ".join(_told(each) for each in values) + ")"
+def _parts(value: object) -> Iterator[str]:
+    """A field as a person reads it, a part of it on each line; what is empty is left out."""
+    match value:
+        case Check():
+            yield f"{'✓' if value.passed else '✗'} {value.guard}{f': {value.saw}' if value.saw else ''}"
+        case Quantity():
+            kind = ", ".join(each for each in (value.data_type, value.quality) if each)
+            yield f"{value.value} {value.unit}".strip() + f" ({kind})"
+        case tuple():
+            for each in value:
+                yield from _parts(each)
+        case msgspec.Struct():
+            yield from _parts({name: getattr(value, name) for name in value.__struct_fields__})
+        case dict():
+            for name, each in value.items():
+                if isinstance(each, tuple):
+                    yield from _parts(each)
+                elif each not in (None, ""):
+                    yield f"{name} {each}"
+        case Enum():
+            yield str(value.value)
+        case _:
+            if value not in (None, "", False):
+                yield str(value)

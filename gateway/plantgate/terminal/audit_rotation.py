@@ -26,6 +26,8 @@ def sign_rotation_arguments(verb: argparse.ArgumentParser) -> None:
 def sign_rotation(chosen: argparse.Namespace) -> int:
     """Where the root key is: nowhere near the gateway."""
     root, (old, new) = signer_at(chosen.root), (_public(path) for path in (chosen.old, chosen.new))
+    if old.name != new.name:
+        raise CannotJudge(f"{chosen.new} is a key of {new.name}, and the log is {old.name}: it takes a key of its own")
     if chosen.overlap < 0:
         raise CannotJudge(f"an overlap of {chosen.overlap} entries")
     try:

@@ -8,7 +8,7 @@ from plantgate.audit import archive as archiving
 from plantgate.audit.erasure import Erased, Order, erase
 from plantgate.audit.vault import Vault
 from plantgate.sdk.clock import SystemClock
-from plantgate.terminal.audit_folder import FINE, own_log, signer_at, vault_arguments
+from plantgate.terminal.audit_folder import FINE, CannotJudge, own_log, signer_at, vault_arguments
 
 
 def erase_arguments(verb: argparse.ArgumentParser) -> None:
@@ -37,6 +37,8 @@ def own_log_arguments(verb: argparse.ArgumentParser) -> None:
 def run_erase(chosen: argparse.Namespace) -> int:
     """Erase, and publish that it was done. The gateway must not be running: it has the log."""
     order = Order(chosen.subject, chosen.basis, chosen.by, chosen.approved_by)
+    if not (chosen.vault / "payloads").is_dir():  # one would be made there, and nothing in it erased
+        raise CannotJudge(f"{chosen.vault}: no vault is there; give the folder that holds `keys` and `payloads`")
     done = asyncio.run(_erase(chosen, order))
     print(f"{order.subject}: {done.payloads} payloads of {len(done.indexes)} entries can be read by nobody any more")
     print(f"  the log says so under {done.intent}; backups of {chosen.wrapping} must go too")

@@ -38,17 +38,22 @@ def control_arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("name", nargs="?", default="", help="a connection or a cell; everything if not given")
         _reason(verb)
     write = _verb(verbs, "write", "propose a write; all guards are asked, and people where the class says so", _answer)
-    write.add_argument("tag")
+    write.add_argument("tag", help="its name under `control: writes`")
     write.add_argument("value", help="as the tag's type is written: 20.5, 3, true, text")
     write.add_argument("unit", nargs="?", default="", help="unit of the value, where the tag has one")
     write.add_argument("--rule", required=True, help="id of the rule that allows it")
-    write.add_argument("--within", dest="seconds", metavar="SECONDS", help="refuse what would be later; 10 at most")
+    write.add_argument(
+        "--within",
+        dest="seconds",
+        metavar="SECONDS",
+        help="refuse what would be later; 10 at most, and people have no longer than that to agree",
+    )
     write.add_argument("--expected", default="", metavar="VALUE", help="refuse if the machine has another value")
-    renew = _verb(verbs, "renew", "a setpoint under a lease stands for its whole time again", _done)
-    renew.add_argument("tag")
+    renew = _verb(verbs, "renew", "a setpoint under a lease stands for its whole time again", _renewed)
+    renew.add_argument("tag", help="its name under `control: writes`")
     settle = _verb(verbs, "settle", "say what became of a write, where the machine itself cannot be asked", _done)
-    settle.add_argument("entry", help="id of the intent")
-    settle.add_argument("happened", choices=("yes", "no"))
+    settle.add_argument("entry", help="id of the intent, as `plantgate control status` shows it")
+    settle.add_argument("happened", choices=("yes", "no"), help="whether the machine has it")
     _reason(settle)
 
 
@@ -69,7 +74,7 @@ def approvals_arguments(parser: argparse.ArgumentParser) -> None:
 def revert_arguments(parser: argparse.ArgumentParser) -> None:
     """What comes behind `plantgate revert`."""
     parser.epilog = EXITS
-    parser.add_argument("entry", help="id of the intent to undo (plantgate audit tail)")
+    parser.add_argument("entry", help="id of the intent to undo: `control write` printed it, `audit show` does too")
     parser.set_defaults(do="revert", tell=_answer)
     _place(parser)
 
@@ -82,7 +87,8 @@ def run(chosen: argparse.Namespace) -> int:
         told = asyncio.run(ask(path, chosen.do, sent))
     except OSError as error:
         raise NoAnswer(
-            f"no gateway answers at {path}: {error.strerror}; is it running, and has its plant file `control:`?"
+            f"no gateway answers at {path}: {error.strerror or error}; is it running, has its plant file `control:`, "
+            "and has it its audit log (plantgate status)?"
         ) from error
     except asyncio.IncompleteReadError:
         raise NoAnswer("the gateway broke the connection; `plantgate control status` says how things stand") from None
@@ -124,7 +130,12 @@ def _reason(parser: argparse.ArgumentParser) -> None:
 
 def _done(told: Told) -> int:
     for name, value in told.items():
-        print(plain(f"{name.replace('_', ' ')}: {value}"))
+        print(plain(str(value) if name == "said" else f"{name.replace('_', ' ')}: {value}"))
+    return FINE
+
+
+def _renewed(told: Told) -> int:
+    print(f"it stands for {duration(told['left_seconds'])} more")
     return FINE
 
 
@@ -132,14 +143,20 @@ def _status(told: Told) -> int:
     print(f"you are {plain(told['you'])}: {', '.join(told['roles']) or 'no roles; you can look, and nothing else'}")
     for thrown in told["stopped"]:
         print(plain(f"STOPPED {thrown['name']}: {thrown['reason']} (by {thrown['by']}, {thrown['time']})"))
-    if not told["stopped"]:
+    if told["stopped"]:
+        print("  people let it write again: plantgate control arm [NAME] --reason …")
+    else:
         print("armed: what the rules allow is written")
+    for begun in told["arming"]:
+        print(plain(f"ARMING {begun['name']}: {begun['by']} has agreed, and somebody else must too"))
     if told["clock"]:
         print(f"! {plain(told['clock'])}")
     for held in told["held"]:
         print(plain(f"HELD {held['connection']}: not known yet what became of {held['tag']} ({held['entry']})"))
-    if told["waiting"]:
-        print(f"{told['waiting']} writes wait for people: plantgate approvals list")
+    if told["held"]:
+        print("  the machine is asked; where it cannot be: plantgate control settle ENTRY yes|no --reason …")
+    if count := told["waiting"]:
+        print(f"{count} {'write waits' if count == 1 else 'writes wait'} for people: plantgate approvals list")
     rows = [[plain(each["tag"]), each["class"], each["connection"]] for each in told["tags"]]
     print(f"\n{table(('TAG', 'CLASS', 'CONNECTION'), rows)}")
     return FINE
@@ -166,6 +183,9 @@ def _show(told: Told) -> int:
     for name, value in question["command"].items():
         if value:
             print(f"  {name.replace('_', ' '):<14} {plain(value)}")
+    for name, text in (("the rule cites", question["cites"]), ("the rule holds", f"when {question['when']}")):
+        print(f"  {name:<14} {plain(text)}")
+    print(f"  {'machine has':<14} {plain(question['has'])}")
     agreed = ", ".join(question["agreed"]) or "nobody yet"
     print(f"  {'agreed':<14} {plain(agreed)}; {question['needed']} needed, {duration(question['left_seconds'])} left")
     print(
@@ -182,8 +202,11 @@ def _answer(told: Told) -> int:
     if told["seen"] is not None:
         print(plain(f"the machine has {told['seen']}"))
     for check in told["checks"]:
-        if not check["passed"]:
-            print(plain(f"  {check['guard']}: {check['saw']}"))
+        objection = f"{check['guard']}: {check['saw']}"
+        if not check["passed"] and objection not in said and check["saw"] not in said:
+            print(plain(f"  {objection}"))
+    if told["standing"] == "waiting":
+        print(f"whoever may agree looks at it first: plantgate approvals show {told['entry']}")
     return _code(told)
 
 

@@ -2,12 +2,17 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from plantgate.audit.entry import Entry, Kind, Quantity, Result, decode
+from plantgate.audit.decisions import EMERGENCY_RULE
+from plantgate.audit.entry import Entry, Kind, Phase, Quantity, Result, decode
 from plantgate.terminal import audit
-from plantgate.terminal.audit_folder import FINE, CannotJudge, entry_asked_for, log_argument, plain, tiles_of
+from plantgate.terminal.audit_folder import FINE, CannotJudge, entry_asked_for, log_argument, plain
 
 _OK = {
     Result.OK: "It happened",
@@ -28,6 +33,18 @@ class Story:
     rule: str = ""
     """The rule's text, as it was in force."""
     undone_by: list[Entry] = field(default_factory=list)
+    emergency: Entry | None = None
+    """The one that was declared, where it was written by the rule for emergencies."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question to people of which nothing was written."""
+
+    question: Entry
+    said: list[Entry] = field(default_factory=list)
+    """By people."""
+    rule: str = ""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,19 +60,72 @@ run = audit.run
 
 def _tell(chosen: argparse.Namespace) -> int:
     index, tiles = entry_asked_for(chosen)
-    asked = decode(tiles.entry(index))
-    for sentence in sentences(story(asked, tiles_of(chosen))):
-        print(plain(sentence))
+    try:
+        asked = decode(tiles.entry(index))
+    except ValueError as error:
+        raise CannotJudge(f"entry {index} is none: {error}; `plantgate audit show --json` has its bytes") from None
+    contents = (content for _, content in tiles.kept())
+    told = question(asked, list(contents)) if asked.kind is Kind.APPROVAL else story(asked, contents)
+    for sentence in _unanswered(told) if isinstance(told, Asked) else sentences(told):
+        print(_wrapped(plain(sentence)))
     return FINE
+
+
+def _wrapped(sentence: str) -> str:
+    """On a terminal, between words; for a program, as it is."""
+    if not sys.stdout.isatty():
+        return sentence
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def question(asked: Entry, contents: Sequence[bytes]) -> Story | Asked:
+    """What people were asked, or said: the write that came of it, or else what was said."""
+    entries = _decoded(contents)
+    name = asked.details.get("question") or asked.id
+    said = [entry for entry in entries if entry.kind is Kind.APPROVAL and entry.details.get("question") == name]
+    agreed = {entry.id for entry in said}
+    for entry in entries:
+        if entry.phase is not Phase.OUTCOME and agreed & {approval.entry for approval in entry.approvals}:
+            return story(entry, contents)
+    told = Asked(next((entry for entry in entries if entry.id == name), asked), said)
+    told.rule = _text_of(told.question.details.get("rule_digest", ""), entries)
+    return told
+
+
+def _text_of(digest: str, entries: Iterable[Entry]) -> str:
+    """Of a rule or limits, as it was in force."""
+    for entry in entries:
+        if entry.kind is Kind.RULE_CHANGE and entry.details.get("digest") == digest:
+            return entry.details.get("text", "")
+    return ""
+
+
+def _unanswered(told: Asked) -> Iterator[str]:
+    """Nothing was written."""
+    asked = told.question
+    details, target = asked.details, asked.target
+    value = f"{details.get('value', 'something')} {details.get('unit', '')}".strip()
+    where = f"{target.address} ({target.connection})" if target else "nothing"
+    yield f"{asked.time}: {_who(asked)} wanted {value} written to {where}, which people have to agree to."
+    yield f"The rule was {details.get('rule', 'none')}{f': {_condition(told.rule)}' if told.rule else ''}."
+    for entry in told.said:
+        verb = "refused" if entry.result is Result.DENIED else "agreed to exactly this"
+        yield f"{entry.time}: {entry.who.id} {verb}{f': {entry.note}' if entry.result is Result.DENIED else ''}."
+    if not any(entry.result is Result.DENIED for entry in told.said):
+        nobody = "Nobody else" if told.said else "Nobody"
+        yield f"{nobody} agreed by {details.get('until', 'then')}, or another question took its place."
+    yield "Nothing was written because of it."
 
 
 def story(asked: Entry, contents: Iterable[bytes]) -> Story:
     """All that the log says about the decision that an entry belongs to. Raises `CannotJudge` if it is about none."""
     name = asked.refers_to or asked.id
-    entries = [decode(content) for content in contents if _may_tell(content)]
+    entries = _decoded(contents)
     began = next((entry for entry in entries if entry.id == name), asked)
     if began.kind not in (Kind.WRITE, Kind.DENIAL):
-        raise CannotJudge(f"{began.id} is a {began.kind.value}, not a decision to write; `plantgate audit show` has it")
+        kind = began.kind.value.replace("_", " ")
+        raise CannotJudge(f"{began.id} is of kind {kind}, not a decision to write; `plantgate audit show` tells it")
     told = Story(began)
     agreed = {approval.entry for approval in began.approvals}
     done = {entry.refers_to for entry in entries if entry.refers_to and entry.result is Result.OK}
@@ -66,9 +136,21 @@ def story(asked: Entry, contents: Iterable[bytes]) -> Story:
             told.approvals.append(entry)
         elif entry.reverses == began.id and entry.kind is Kind.WRITE and entry.id in done:
             told.undone_by.append(entry)
-        elif entry.kind is Kind.RULE_CHANGE and began.why and entry.details.get("digest") == began.why.digest:
-            told.rule = entry.details.get("text", "")
+    if began.why is not None:
+        told.rule = _text_of(began.why.digest, entries)
+        told.emergency = _declared(began, entries) if began.why.rule == EMERGENCY_RULE else None
     return told
+
+
+def _declared(began: Entry, entries: Iterable[Entry]) -> Entry | None:
+    """The emergency in which it was written: the last that the same person declared before it."""
+    found = None
+    for entry in entries:
+        if entry.id == began.id:
+            break
+        if entry.kind is Kind.EMERGENCY and entry.who.id == began.who.id and "declared" in entry.details.values():
+            found = entry
+    return found
 
 
 def sentences(told: Story) -> Iterator[str]:
@@ -115,6 +197,11 @@ def _why(told: Story) -> Iterator[str]:
     yield f"The rule was {why.rule or 'none'}{cites}{f': {_condition(told.rule)}' if told.rule else ''}."
     refused = [check for check in why.checks if not check.passed]
     passed = list(dict.fromkeys(check.guard for check in why.checks if check.passed))  # some are asked twice
+    if told.emergency is not None:
+        yield (
+            f"{told.emergency.time}: {told.emergency.who.id} had declared an emergency: {told.emergency.note}. "
+            "It goes past people, interlocks, thrown switches, steps, pace and clock."
+        )
     if passed:
         yield f"{len(passed)} guards agreed: {', '.join(passed)}."
     for check in refused:
@@ -137,7 +224,8 @@ def _ended(outcome: Entry) -> str:
 
 def _who(entry: Entry) -> str:
     behalf = f" on behalf of {entry.who.on_behalf_of}" if entry.who.on_behalf_of else ""
-    return f"the {entry.who.kind} {entry.who.id}{behalf}"
+    name = "" if entry.who.id == entry.who.kind else f" {entry.who.id}"  # the gateway itself
+    return f"the {entry.who.kind}{name}{behalf}"
 
 
 def _value(quantity: Quantity | None) -> str:
@@ -147,6 +235,11 @@ def _value(quantity: Quantity | None) -> str:
     return f"{quantity.value} {quantity.unit}".strip() + quality
 
 
-def _may_tell(content: bytes) -> bool:
-    """Most of a log is heartbeats; they tell nothing of a decision."""
-    return b'"kind":"heartbeat"' not in content
+def _decoded(contents: Iterable[bytes]) -> list[Entry]:
+    """What is no entry tells nothing; nor do heartbeats, which most of a log is."""
+    entries = []
+    for content in contents:
+        if b'"kind":"heartbeat"' not in content:
+            with suppress(ValueError):
+                entries.append(decode(content))
+    return entries

@@ -108,10 +108,15 @@ def _deeds(deeds: Answer) -> str:
     ended = ", ".join(f"{count} {standing}" for standing, count in sorted(deeds["answers"].items())) or "none"
     lines = [f"audit log: {deeds['entries']} entries, {deeds['published']} of them signed; writes proposed: {ended}"]
     lines += [f"! {name} is stopped: {reason}" for name, reason in deeds["stopped"].items()]
-    lines += [f"! {deeds['held']} writes may have happened; the machine is asked"] if deeds["held"] else []
-    lines += [f"{deeds['waiting']} writes wait for people: plantgate approvals list"] if deeds["waiting"] else []
+    lines += [f"! {_writes(deeds['held'])} may have happened; the machine is asked"] if deeds["held"] else []
+    if count := deeds["waiting"]:
+        lines += [f"{_writes(count)} {'waits' if count == 1 else 'wait'} for people: plantgate approvals list"]
     lines += [f"! {deeds['clock']}"] if deeds["clock"] else []
     return "\n".join(lines)
+
+
+def _writes(count: int) -> str:
+    return f"{count} write{'' if count == 1 else 's'}"
 
 
 def _cells(cells: Answer) -> str:

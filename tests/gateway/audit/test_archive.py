@@ -324,7 +324,9 @@ def test_entries_leave_and_both_halves_are_checked(place: Path, capsys: pytest.C
     log, pub = str(place / "log" / "public"), str(place / "pub")
     command = ["audit", "verify", log, "--policy", pub]
     assert main([*command, "--seen", str(place / "before" / "checkpoint")]) == 0
-    assert "integrity     yes        entries 0 to 511 are archived" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "integrity     yes        all that is in here is what gateway.example/plant1/line3 (5c12c30e) signed" in said
+    assert "                         entries 0 to 511 are archived" in said
     assert main([*command, "--archive", str(place / "old")]) == 0
     assert "802 entries signed, 802 read" in capsys.readouterr().out
     report = verify(with_archive(folder(place / "log" / "public"), place / "old"), POLICY)

@@ -15,14 +15,14 @@ import pytest
 
 from plantgate.audit import bare_verifier
 from plantgate.audit.bare_verifier import ed25519
-from plantgate.audit.entry import Approval, Entry, Kind, Payload, Reckoning, Result, decode
+from plantgate.audit.entry import Approval, Entry, Kind, Payload, Phase, Reckoning, Result, decode
 from plantgate.audit.log import AuditLog
-from plantgate.audit.note import Note
+from plantgate.audit.note import Note, Signer
 from plantgate.audit.tiles import Tiles, folder
 from plantgate.audit.vault import Vault
 from plantgate.cli import main
 from tests.gateway.audit.given import LOG, ORIGIN, WITNESS, intent, outcome
-from tests.gateway.audit.test_verify import LATER
+from tests.gateway.audit.test_verify import LATER, published
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63f8cfc0f01f00"
@@ -103,8 +103,9 @@ def test_an_export_is_checked_with_python_alone(place: Path, tmp_path: Path) -> 
         "61 entries and 3 payloads are in the log of 261 entries that gateway.example/plant1/line3 signed\n"
         "  witnessed by w1\n"
         "  by the keys that came with it: compare them with keys that you have from elsewhere\n"
+        "  checked: entries/ and payloads/; the page index.html is a view of them that nobody has signed\n"
     )
-    assert bare(out / "verify.py", "--policy", place / "key").stdout.count("\n") == 2
+    assert bare(out / "verify.py", "--policy", place / "key").stdout.count("\n") == 3
     sums = subprocess.run(["sha256sum", "-c", "--strict", "--quiet", "SHA256SUMS"], cwd=out, check=False)
     assert sums.returncode == 0
     assert (out / "README.txt").read_text().startswith(f"Part of the audit log {ORIGIN}: 61 of 261 entries.\n")
@@ -116,7 +117,7 @@ def test_an_export_in_one_file_is_the_same(place: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(out) as archive:
         archive.extractall(tmp_path)
     said = bare(tmp_path / "part" / "verify.py")
-    assert said.stdout.startswith("26 entries and 0 payloads are in the log of 261")
+    assert said.stdout.startswith("52 entries and 0 payloads are in the log of 261")
 
 
 def test_a_whole_log_is_checked_with_python_alone(place: Path, tmp_path: Path) -> None:
@@ -158,6 +159,24 @@ def _sums_anew(out: Path) -> None:
     (out / "SHA256SUMS").write_text("".join(lines))
 
 
+def test_an_export_is_checked_with_a_verifier_from_elsewhere(place: Path, tmp_path: Path) -> None:
+    """The one that came with it may be anybody's."""
+    out = exported(place, tmp_path / "out", "--id", intent(7).id)
+    own = shutil.copy(out / "verify.py", tmp_path / "mine.py")
+    said = bare(own, out, "--policy", place / "policy")
+    assert (said.returncode, said.stdout.splitlines()[0]) == (
+        0,
+        f"2 entries and 0 payloads are in the log of 261 entries that {ORIGIN} signed",
+    )
+    for keys in ([], ["--policy", out / "policy"]):
+        assert "by the keys that came with it" in bare(own, out, *keys).stdout
+    (out / "verify.py").write_text("print('all is well')")
+    assert bare(own, out, "--policy", place / "policy").stdout == (
+        "NOT what was signed: verify.py: not the file that was exported\n"
+    )
+    assert bare(own, tmp_path / "nowhere", "--policy", place / "policy").returncode == 5
+
+
 def test_a_salt_or_content_that_is_another_is_found(place: Path, tmp_path: Path) -> None:
     out = exported(place, tmp_path / "out", *disclosed(place), "--text", "onerror")
     about = next((out / "payloads").glob("*.json"))
@@ -170,6 +189,27 @@ def test_a_salt_or_content_that_is_another_is_found(place: Path, tmp_path: Path)
     assert "does not commit to that content" in said.stdout
 
 
+def test_another_key_is_named_and_what_is_no_policy_judges_nothing(place: Path, tmp_path: Path) -> None:
+    out = exported(place, tmp_path / "out", "--id", intent(7).id)
+    key = tmp_path / "key"
+    key.write_text(str(Signer(ORIGIN, bytes(32)).verifier))
+    said = bare(out / "verify.py", "--policy", key)
+    assert (said.returncode, said.stdout) == (
+        3,
+        f"NOT what was signed: the checkpoint is not signed by {ORIGIN} (9b2b0062), which the policy names\n",
+    )
+    for wrong, message in (
+        (LOG.private(), "that is a private key; give the public one"),
+        ("some words", "'some words'"),
+    ):
+        key.write_text(wrong)
+        said = bare(out / "verify.py", "--policy", key)
+        assert said.returncode == 5
+        assert said.stdout.startswith(f"cannot be judged: {key}: ")
+        assert message in said.stdout
+        assert LOG.private()[-20:] not in said.stdout
+
+
 def test_a_missing_witness_is_not_passed_over(place: Path, tmp_path: Path) -> None:
     out = exported(place, tmp_path / "out", "--id", intent(7).id)
     policy = tmp_path / "policy"
@@ -179,7 +219,7 @@ def test_a_missing_witness_is_not_passed_over(place: Path, tmp_path: Path) -> No
     policy.write_text(text)
     assert bare(out / "verify.py", "--policy", policy).returncode == 0
     policy.write_text(text.replace(f"witness w1 {WITNESS.verifier}", f"witness w1 {other}"))
-    assert bare(out / "verify.py", "--policy", policy).returncode == 3  # a key whose id is not its own
+    assert bare(out / "verify.py", "--policy", policy).returncode == 5  # a key whose id is not its own
     made = Note.parse((out / "checkpoint").read_bytes())
     (out / "checkpoint").write_bytes(bytes(Note(made.text, made.signatures[:1])))
     _sums_anew(out)
@@ -214,7 +254,7 @@ def test_an_export_is_recorded_in_the_log_it_came_from(place: Path, tmp_path: Pa
     assert (entry.kind, entry.who.id) == (Kind.EXPORT, "u:7")
     assert entry.details == {
         "asked": "result denied",
-        "entries": "26",
+        "entries": "52",
         "payloads": "kept back",
         "sums": f"sha256:{sums}",
     }
@@ -277,13 +317,81 @@ def test_the_page_tells_what_was_erased_from_what_was_kept_back(page: Page, plac
     assert not (tmp_path / "closed" / "payloads").exists()
 
 
-def test_an_intent_without_an_outcome_is_open_and_an_outcome_alone_names_its_intent(
-    place: Path, tmp_path: Path
-) -> None:
+def test_an_intent_without_an_outcome_is_open(place: Path, tmp_path: Path) -> None:
     opened = Page((exported(place, tmp_path / "a", "--text", "onerror") / "index.html").read_text())
     assert "open" in opened.said
-    alone = Page((exported(place, tmp_path / "b", "--result", "denied") / "index.html").read_text())
-    assert intent(5).id in alone.said
+
+
+# ---- whole decisions ----
+
+
+def grounded(folder_: Path) -> Path:
+    """A log in which one write was agreed to, one was made in an emergency, and one stands on other rules."""
+    rule = json.dumps({"rule R": {"when": "defect.kind == 'spur' && x < 5.0", "cites": "WI-0421"}})
+    limits = json.dumps({"tag line3/robot/offset_x": {"range": [0, 9]}})
+
+    def change(number: int, name: str, text: str) -> Entry:
+        digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return observed(number, Kind.RULE_CHANGE, details={"digest": digest, "name": name, "text": text})
+
+    entries = [change(1, "rule R", rule), change(2, "tag line3/robot/offset_x", limits), change(3, "rule S", "{}")]
+    digests = [entry.details["digest"] for entry in entries]
+    entries += [
+        observed(4, Kind.APPROVAL, note="asked"),
+        observed(5, Kind.APPROVAL, note="agreed", details={"question": intent(4).id}),
+        decision(6, "R", digests[0], approvals=(Approval(entry=intent(5).id, by="p-1"),), limits=digests[1]),
+        outcome(6),
+        observed(7, Kind.APPROVAL, note="agreed to something else"),
+        observed(8, Kind.EMERGENCY, details={"emergency": "declared"}, note="fire"),
+        decision(9, "gateway.emergency", digests[2]),
+        outcome(9, Result.FAILED),
+    ]
+    return published(folder_, entries)
+
+
+def observed(number: int, kind: Kind, **more: object) -> Entry:
+    plain = {"kind": kind, "phase": Phase.OBSERVED, "why": None, "before": None, "after": None, "target": None}
+    return msgspec.structs.replace(intent(number), **{**plain, **more})
+
+
+def decision(number: int, rule: str, digest: str, *, limits: str = "", **more: object) -> Entry:
+    made = intent(number)
+    assert made.why is not None
+    why = msgspec.structs.replace(made.why, rule=rule, digest=digest)
+    return msgspec.structs.replace(made, why=why, details={"limits": limits} if limits else {}, **more)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (["--result", "ok"], {0, 1, 3, 4, 5, 6}),
+        (["--id", intent(6).id], {0, 1, 3, 4, 5, 6}),
+        (["--result", "failed"], {2, 8, 9, 10}),
+        (["--kind", "approval"], {3, 4, 7}),
+    ],
+)
+def test_a_decision_is_exported_whole_with_what_it_stands_on(
+    asked: list[str], expected: set[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, out = grounded(tmp_path / "log"), tmp_path / "out"
+    (tmp_path / "key").write_text(str(LOG.verifier))
+    assert main(["audit", "export", str(log), str(out), "--policy", str(tmp_path / "key"), *asked]) == 0
+    assert {int(path.stem) for path in (out / "entries").iterdir()} == expected
+    assert f"{len(expected)} of 11 entries" in capsys.readouterr().out
+    assert bare(out / "verify.py").stdout.startswith(f"{len(expected)} entries")
+
+
+def test_the_page_has_the_condition_of_a_rule_and_what_stands_behind_it(tmp_path: Path) -> None:
+    log, out = grounded(tmp_path / "log"), tmp_path / "out"
+    (tmp_path / "key").write_text(str(LOG.verifier))
+    assert main(["audit", "export", str(log), str(out), "--policy", str(tmp_path / "key"), "--result", "ok"]) == 0
+    page = Page((out / "index.html").read_text())
+    decisions, _, grounds = "".join(page.said).partition("What they stand on")
+    assert "defect.kind == 'spur' && x < 5.0" in decisions
+    assert "in entry 0" in decisions
+    assert "agreed" in grounds
+    assert '"range": [' in grounds
+    assert "entries/1.json" in page.links
 
 
 # ---- what cannot be ----
@@ -294,7 +402,7 @@ def test_an_intent_without_an_outcome_is_open_and_an_outcome_alone_names_its_int
     [
         (["{out}"], 5, "is there already; nothing is written over it"),
         (["{new}", "--vault", "{out}"], 5, "--vault and --wrapping go together"),
-        (["{new}", "--kind", "approval"], 5, "none of the 261 entries is so"),
+        (["{new}", "--kind", "approval"], 5, "none of the 261 entries is so: kind approval"),
     ],
 )
 def test_what_cannot_be_exported_is_said_in_a_sentence(
@@ -315,5 +423,6 @@ def test_nothing_is_exported_of_a_log_that_is_not_what_was_signed(
     tile = whole / "tile/0/000"
     tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
     assert main(["audit", "export", str(whole), str(tmp_path / "out"), "--policy", str(place / "key")]) == 3
-    assert "tile/0/000: not the hashes of the entries" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "nothing is exported, since it is not what was signed: tile/0/000: not the hashes of the entries" in said
     assert not (tmp_path / "out").exists()

@@ -271,7 +271,7 @@ def test_an_export_of_a_log_that_grows_meanwhile_is_of_one_checkpoint(tmp_path: 
     report = verify(read, POLICY)
     life(tmp_path / "log", [LOG], *pairs(3, 3))
     out = tmp_path / "out"
-    for path, content in export(read, report, ExportOrder([0, 3], "", "2026-11-26T00:00:00Z")):
+    for path, content in export(read, report, ExportOrder([0, 3], [], "", "2026-11-26T00:00:00Z")):
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_bytes(content)
     said = bare(out / "verify.py")

@@ -73,7 +73,7 @@ def test_a_log_goes_through_three_keys_and_whoever_knows_the_root_believes_it(tm
     assert judged(tmp_path, pinned, *notes).exit_code == 0
     assert judged(tmp_path, report.policy, *notes).exit_code == 0
     assert judged(tmp_path, POLICY).integrity.said == [
-        "checkpoint: not signed by gateway.example/plant1/line3 (5c12c30e)"
+        f"checkpoint: not signed by {ORIGIN} (5c12c30e): below it stands {ORIGIN} ({NEWER.verifier.key_id.hex()})"
     ]
 
 
@@ -229,6 +229,8 @@ def test_a_key_is_replaced_in_two_steps_on_two_machines(tmp_path: Path, capsys: 
     sign = ["audit", "sign-rotation", "--root", at["root"], "--old", at["old.pub"], "--new"]
     assert main([*sign, at["old.pub"], "--out", at["statement"]]) == 5
     assert "from one log key to another" in capsys.readouterr().err
+    assert main([*sign, str(tmp_path / "root.pub"), "--out", at["statement"]]) == 5
+    assert f"root.pub is a key of gateway.example/root, and the log is {ORIGIN}" in capsys.readouterr().err
     assert main([*sign, at["new.pub"], "--overlap", "4", "--out", at["statement"]]) == 0
     rotate = ["audit", "rotate", str(tmp_path / "log"), "--statement", at["statement"], "--by", "u:7"]
     assert main([*rotate, "--key", at["new"], "--new", at["old"]]) == 5

@@ -218,6 +218,37 @@ def test_a_vault_whose_keys_or_wrapping_key_are_missing_is_not_begun_anew() -> N
         read_keys(FOLDER, WRAPPING, disk)
 
 
+def test_a_slip_in_the_vaults_folder_does_not_destroy_the_key_of_the_vault_that_is_there() -> None:
+    disk = SimulatedDisk()
+    with opened(disk) as vault:
+        payload = vault.put("s:1", "prompt", b"a")
+    for _ in range(2):
+        with pytest.raises(VaultDamaged, match="/keys has the key of another vault, and /vlt is a new one: give"):
+            Vault.open(Path("/vlt"), WRAPPING, disk=disk)
+    with opened(disk) as vault:
+        assert vault.disclose(payload.commitment).content == b"a"
+
+
+def test_a_new_vault_whose_making_was_cut_short_is_made() -> None:
+    """Wherever the power went: nothing that it leaves behind looks like the key of another vault."""
+    for after in range(60):
+        disk = SimulatedDisk(seed=after)
+        disk.cut_after = after
+        try:
+            opened(disk).close()
+        except PowerCut:
+            disk = disk.power_cut(str(after))
+            disk.cut_after = None
+            with opened(disk) as vault:
+                vault.put("s:1", "prompt", b"a")
+            opened(disk).close()
+        else:
+            assert after > 3
+            break
+    else:
+        pytest.fail("it was never made")
+
+
 def test_two_do_not_open_one_vault() -> None:
     disk = SimulatedDisk()
     with opened(disk), pytest.raises(InUse):

@@ -139,8 +139,29 @@ def test_no_cut_or_missing_file_goes_unnoticed(tmp_path: Path) -> None:
 
 def test_a_log_without_a_checkpoint_is_named(tmp_path: Path) -> None:
     report = verify(folder(tmp_path), POLICY)
-    assert report.integrity.said == ["checkpoint: No such file or directory"]
+    assert report.integrity.said == ["checkpoint: missing; without it nothing in here says what was signed"]
+    assert verdicts(report) == ["no", "not asked", "not asked", "not asked"]
+    assert verdicts(verify(folder(tmp_path), WITNESSED))[3] == "no"
     assert report.exit_code == 3
+
+
+def test_a_log_that_another_key_signed_names_both(tmp_path: Path) -> None:
+    place = published(tmp_path, pairs(1), witnessed=False)
+    report = verify(folder(place), Policy.of_key(str(Signer(ORIGIN, bytes(32)).verifier)))
+    assert report.integrity.said == [
+        f"checkpoint: not signed by {ORIGIN} (9b2b0062): below it stands {ORIGIN} (5c12c30e)"
+    ]
+    assert report.quorum.verdict is Verdict.NOT_ASKED
+
+
+def test_a_yes_says_what_it_means_and_a_span_is_told_as_people_do(tmp_path: Path) -> None:
+    place = published(tmp_path, pairs(1), witnessed=False)
+    report = verify(folder(place), POLICY, now_seconds=LATER + 90_000, within_seconds=7_260)
+    assert report.answers()["integrity"].said == [
+        "all that is in here is what gateway.example/plant1/line3 (5c12c30e) signed"
+    ]
+    assert report.answers()["completeness"].said == ["every intent has its outcome, and everything in here is an entry"]
+    assert report.freshness.said[1] == "that is 1 d 1 h ago, where 2 h 1 min are allowed"
 
 
 def test_a_log_that_was_rolled_back_is_told_from_an_older_sight_of_it(tmp_path: Path) -> None:
@@ -150,7 +171,9 @@ def test_a_log_that_was_rolled_back_is_told_from_an_older_sight_of_it(tmp_path: 
     report = verify(folder(older), POLICY, seen=[seen])
     assert report.forked
     assert report.exit_code == 4
-    assert report.integrity.said == ["the log had 12 entries and has 10 now: it was rolled back"]
+    assert report.integrity.said == [
+        "the log had 12 entries, and has 10 in here: it was rolled back, or this is an older copy"
+    ]
 
 
 @pytest.mark.parametrize("size", [2, 256, 258, 512])

@@ -285,7 +285,7 @@ def test_asked_twice_to_stop_a_gateway_leaves_at_once_and_takes_its_cells_with_i
         process.terminate()
         house.until_said("stopping")
         process.terminate()
-        process.wait(PATIENCE_SECONDS)
+        assert process.wait(PATIENCE_SECONDS) == 3, "something was abandoned, and that is no bug"
         assert all(gone(cell["pid"]) for cell in status["cells"].values())
     with house.running():
         house.until(lambda status: delivered(status, "good") > 20)
