@@ -1,12 +1,15 @@
 """Whether what may be written to machines fits the rest of the plant file."""
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from plantgate.config.judge import Judge
-from plantgate.config.model import Connection, PlantSettings
+from plantgate.config.model import Connection, Plant, PlantSettings
 from plantgate.config.place import Trail
 from plantgate.config.problems import instead
 from plantgate.config.yaml12 import Plain
+from plantgate.control.door import may_be_used
 from plantgate.control.settings import ControlSettings, LoopSettings, Role, WritableSettings, WriteClass
 
 
@@ -36,6 +39,21 @@ def control_fits(
             vault = "`audit.vault` is missing: pictures are kept there; write vault: { wrapping: FOLDER }"
             judge.blame(("control", "loops", loop, "keep_pictures"), vault)
     _people(control, judge)
+
+
+def acting_lacks(plant: Plant, judge: Judge) -> None:
+    """Not errors: keys may come with the machine that runs the plant, and telemetry runs without."""
+    audit = plant.audit
+    if plant.control is not None and (trouble := may_be_used(plant.control_socket)):
+        judge.warn(("control", "socket"), f"nothing is written to machines: {trouble}")
+    if audit is None:
+        return
+    keys: list[tuple[Trail, Path]] = [(("audit", "key"), audit.key)]
+    keys += [(("audit", "more_keys", number), key) for number, key in enumerate(audit.more_keys)]
+    for trail, key in keys:
+        if not os.access(key, os.R_OK):
+            made = f"cannot be read by this user: {key}" if key.exists() else f"not here: {key}"
+            judge.warn(trail, f"{made}; `plantgate audit keys {audit.origin} --out FILE` makes one")
 
 
 def _named(document: Mapping[str, Plain], section: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Final, Protocol, TypeVar
 
 from plantgate.config.anchor import anchored
 from plantgate.config.fit import cells_fit, flows_fit, folders_fit, secrets_exist
-from plantgate.config.fit_control import control_fits
+from plantgate.config.fit_control import acting_lacks, control_fits
 from plantgate.config.judge import Judge
 from plantgate.config.model import NAME_PATTERN, Connection, ModelEntry, Plant, PlantSettings
 from plantgate.config.place import Trail
@@ -82,6 +82,7 @@ def _plant(path: Path, judge: Judge, plugins: Registry) -> Plant | None:
     )
     folders_fit(plant, judge)
     secrets_exist(plant, judge)
+    acting_lacks(plant, judge)
     return plant
 
 

@@ -45,6 +45,22 @@ def test_a_sound_section_is_taken_without_a_word_about_it(tmp_path: Path) -> Non
     assert [said for said in problems(tmp_path, SOUND, Severity.WARNING) if "control" in said] == []
 
 
+def test_what_acting_needs_on_the_machine_and_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    """The telemetry runs without it."""
+    (old := tmp_path / "old.key").touch()
+    deep = SOUND.replace("control:\n", f"control:\n  socket: {'d' * 110}\n")
+    [_, key, more, socket] = problems(  # the first is about Modbus
+        tmp_path, deep.replace("key: audit.key", "key: audit.key, more_keys: [old.key, older.key]"), Severity.WARNING
+    )
+    made = "; `plantgate audit keys gateway.example/line3 --out FILE` makes one"
+    assert key.endswith(f"audit.key: not here: {tmp_path / 'audit.key'}{made}")
+    assert more.endswith(f"audit.more_keys[1]: not here: {tmp_path / 'older.key'}{made}")
+    assert "nothing is written to machines: " in socket
+    assert socket.endswith("a socket's path has 107 at most: choose a shorter")
+    old.rename(tmp_path / "audit.key")
+    assert len(problems(tmp_path, SOUND, Severity.WARNING)) == 1
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "said"),
     [

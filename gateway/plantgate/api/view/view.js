@@ -182,7 +182,7 @@ function cellOf(status, connection) {
 
 function drawConnections(status) {
   const rows = uses(status).map((use) => {
-    const doing = use.role === "source" ? "reads from" : "writes to";
+    const doing = { source: "reads from", camera: "sees by" }[use.role] ?? "writes to";
     const figures = [`${use.type}, ${use.flow} ${doing} it`];
     const cell = cellOf(status, use.name);
     if (cell) figures.push(cell);
