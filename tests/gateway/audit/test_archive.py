@@ -12,7 +12,7 @@ import pytest
 from plantgate.audit.archive import Archived, ArchiveDamaged, Order, archive
 from plantgate.audit.entry import Kind, Phase, decode, encode
 from plantgate.audit.log import AuditLog, LogDamaged
-from plantgate.audit.note import Note
+from plantgate.audit.note import Note, Signer
 from plantgate.audit.policy import Policy
 from plantgate.audit.receipt import Receipt
 from plantgate.audit.tiles import Tiles, Unreadable, folder, volume_name, with_archive
@@ -349,3 +349,24 @@ def test_an_archived_entry_is_shown_and_proven_where_the_archive_is_given(
     for last in ("3", "802"):
         assert main(["audit", "tail", log, "--last", last, *old]) == 0
         assert main(["audit", "tail", log, "--last", last]) == 0
+
+
+def test_one_archive_for_two_logs_takes_nothing_of_either() -> None:
+    disk = SimulatedDisk()
+    other = Signer("gateway.example/plant1/line4", bytes(range(9, 41)))
+
+    async def run() -> None:
+        order = Order(Path("/archive"), 256, "SOP-12 §4", "u:7", "u:8")
+        async with await opened(disk) as first:
+            await filled(first, 200)
+            await archive(first, order, clock=WallClock(), disk=disk, volume=256)
+        kept = disk.content(Path("/archive/volume-000000/tile/entries/000"))
+        async with await AuditLog.open(Path("/other"), other.verifier.name, [other], disk=disk) as second:
+            for number in range(1000, 1300):
+                await second.append(outcome(number))
+            await second.publish()
+            with pytest.raises(ArchiveDamaged, match="another log"):
+                await archive(second, order, clock=WallClock(), disk=disk, volume=256)
+        assert disk.content(Path("/archive/volume-000000/tile/entries/000")) == kept
+
+    simulate(run)

@@ -288,3 +288,18 @@ def test_a_witness_that_cannot_be_is_named(
         filled = [each.format(key=key, taken=taken.getsockname()[1]) for each in arguments]
         assert main(["audit", "witness", str(tmp_path / "seen"), *filled]) == 5
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", ["--policy", "--key", "show", "within"])
+def test_a_file_or_number_that_is_none_is_named(which: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    binary, public = tmp_path / "binary", str(published(tmp_path / "log", pairs(2)))
+    binary.write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "policy").write_text(str(LOG.verifier))
+    asked = {
+        "--policy": ["verify", public, "--policy", str(binary)],
+        "--key": ["rotate", public, "--key", str(binary), "--new", str(binary), "--statement", "s", "--by", "u"],
+        "show": ["show", public, "9" * 5000],
+        "within": ["verify", public, "--policy", str(tmp_path / "policy"), "--within", "9" * 5000 + "s"],
+    }
+    assert main(["audit", *asked[which]]) == 5
+    assert "plantgate audit: " in capsys.readouterr().err

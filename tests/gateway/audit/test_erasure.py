@@ -1,6 +1,7 @@
 """A subject is erased: the log says so, the vault is silent, and every proof is what it was."""
 
 import asyncio
+import errno
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from plantgate.audit.tree import inclusion_proof
 from plantgate.audit.vault import Erased, Vault
 from plantgate.audit.verify import verify
 from plantgate.cli import main
-from plantgate.sdk import Rejected, SystemClock
+from plantgate.sdk import GatewayError, Rejected, SystemClock
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import PowerCut, SimulatedDisk
 from plantgate.testing.simloop import simulate
@@ -262,3 +263,27 @@ def test_a_payload_cannot_play_with_the_terminal(place: Path, capsys: pytest.Cap
     assert "--vault asks for --wrapping too" in capsys.readouterr().err
     assert main([*show, "24", "--vault", str(place / "vault"), "--wrapping", str(place)]) == 5
     assert "wrapping key is missing" in capsys.readouterr().err
+
+
+def test_an_erasure_that_failed_and_is_tried_again_costs_nobody_elses_payloads() -> None:
+    """The names were on the disk although the sync of their folder failed."""
+    lost = []
+    for cut in range(1, 12):
+        disk = SimulatedDisk()
+        place, wrapping = Path("/vault"), Path("/wrapping")
+        vault = Vault.open(place, wrapping, disk=disk)
+        kept = vault.put("s:1", "picture", b"kept")
+        vault.put("s:2", "prompt", b"to be erased")
+        disk.fail("sync_directory", errno.EIO, suffix="vault")
+        with pytest.raises(OSError, match="Input/output"):
+            vault.erase("s:2")
+        disk.cut_after = disk.calls + cut
+        with suppress(PowerCut):
+            vault.erase("s:2")
+        after = disk.restart()
+        try:
+            with Vault.open(place, wrapping, disk=after) as again:
+                assert again.disclose(kept.commitment).content == b"kept"
+        except GatewayError as error:
+            lost.append((cut, str(error)))
+    assert not lost

@@ -22,7 +22,7 @@ from plantgate.testing.clock import WallClock
 from plantgate.testing.context import RecordedLog
 from plantgate.testing.disk import PowerCut, SimulatedDisk, SimulatedFile
 from plantgate.testing.simloop import simulate
-from tests.gateway.audit.given import POLICY, intent, outcome
+from tests.gateway.audit.given import LOG, ORIGIN, POLICY, intent, outcome
 from tests.gateway.audit.test_log import HERE, opened, reading
 
 
@@ -289,3 +289,45 @@ def test_the_largest_entry_fits_and_order_is_kept() -> None:
     again = Reserve.open(HERE / "reserve", disk)
     assert again.waiting() == [contents[0], *contents[3:], b"again", b"and again"]
     assert len(disk.content(HERE / "reserve")) % SECTOR == 0
+
+
+def test_an_emergency_that_may_have_been_stored_is_in_the_log_once() -> None:
+    """A failed sync does not say that nothing was stored."""
+    disk = SimulatedDisk()
+
+    async def run() -> None:
+        audit = await opened(disk)
+        await audit.append(outcome(0))
+        disk.fail("datasync", errno.EIO, suffix=next(path.name for path in disk.paths() if "entries" in path.parts))
+        assert await audit.append_in_emergency(by_hand(2)) is None
+        await audit.close()
+        heard: list[bytes] = []
+        async with await AuditLog.open(HERE, ORIGIN, [LOG], disk=disk, hear=heard.append) as audit:
+            await audit.backfill()
+            await audit.publish()
+        assert [decode(content).id for content in heard].count(by_hand(2).id) == 1
+
+    simulate(run)
+    entries = [decode(content) for content in Tiles(reading(disk), 2)]
+    assert [entry.id for entry in entries].count(by_hand(2).id) == 1
+    assert "second time" not in str(verify(reading(disk), POLICY).completeness.said)
+
+
+def test_what_ends_an_emergency_stands_behind_what_began_it() -> None:
+    """The disk has room again between the two."""
+    disk = SimulatedDisk()
+
+    async def run() -> int:
+        async with await opened(disk) as audit:
+            count = await fill(disk, audit)
+            assert await audit.append_in_emergency(by_hand(5000)) is None
+            disk.capacity = None
+            await audit.append_in_emergency(outcome(5000))
+            await audit.backfill()
+            await audit.publish()
+            return count
+
+    count = simulate(run)
+    report = verify(reading(disk), POLICY)
+    assert by_hand(5000).id not in report.open_intents
+    assert not [said for said in report.completeness.said if "outcome without an intent" in said], count

@@ -345,3 +345,10 @@ def test_a_partial_tile_that_was_cleared_away_is_read_from_the_full_one(tmp_path
 def test_a_bundle_that_is_none_is_named(content: bytes, message: str) -> None:
     with pytest.raises(Unreadable, match=message):
         unpack_bundle(content, 2)
+
+
+def test_of_two_contradicting_outcomes_of_one_intent_the_second_is_named(tmp_path: Path) -> None:
+    again = msgspec.structs.replace(outcome(1, Result.FAILED), id="another")
+    report = verify(folder(published(tmp_path, [intent(1), outcome(1), again])), POLICY)
+    assert report.completeness.verdict is Verdict.NO
+    assert f"entry 2: another outcome of the intent {intent(1).id}" in report.completeness.said[0]

@@ -7,7 +7,7 @@ import pytest
 
 from plantgate.audit.entry import Kind, Phase, Result
 from plantgate.control.proposal import Standing
-from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Sample, Unavailable
+from plantgate.sdk import Command, Deadline, Exhausted, OutcomeUnknown, Rejected, Sample, Unavailable
 from plantgate.testing.disk import SimulatedDisk
 from tests.gateway.control.given import ANNA, OVEN, Oven, Plant, plant, run, settings
 
@@ -291,5 +291,85 @@ def test_writes_to_one_machine_come_one_after_the_other_and_those_that_waited_to
             answers = await asyncio.gather(*(here.propose(50.0, deadline=Deadline.after(0.2)) for _ in range(3)))
             assert sorted(answer.standing.value for answer in answers) == ["done", "late", "late"]
             assert len(here.oven.written) == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("error", [KeyError("bug"), OSError(5, "bug"), Exhausted("odd"), asyncio.CancelledError()])
+def test_a_bug_in_an_actuators_read_after_a_write_holds_it_and_ends_nothing(error: BaseException) -> None:
+    class Odd(Oven):
+        reads = 0
+
+        async def read(self, tag: str, deadline: Deadline) -> Sample:
+            self.reads += 1
+            if self.reads in (2, 3):
+                raise error
+            return await super().read(tag, deadline)
+
+    async def main() -> None:
+        async with plant(oven=Odd()) as here:
+            assert (await here.propose(50.0)).standing is Standing.UNKNOWN
+            assert "it is not known yet" in (await here.propose(51.0)).reason
+            await asyncio.sleep(10)
+            results = [entry.result for entry in here.entries() if entry.phase is Phase.OUTCOME]
+            assert results == [Result.UNKNOWN, Result.OK]
+
+    run(main)
+
+
+@pytest.mark.parametrize("error", [Exhausted("odd"), asyncio.CancelledError(), KeyError("bug")])
+def test_any_error_of_an_actuators_write_that_is_no_verdict_is_an_unknown_outcome(error: BaseException) -> None:
+    async def odd(command: Command) -> None:
+        raise error
+
+    async def main() -> None:
+        async with plant(oven=Oven(fate=odd)) as here:
+            assert (await here.propose(50.0)).standing is Standing.UNKNOWN
+            assert any(here.acting.gate.held.values())
+
+    run(main)
+
+
+def test_a_door_that_opens_while_the_intent_is_put_on_record_is_seen() -> None:
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk) as here:
+            append = here.acting.record._ledger.append
+
+            class Slow:
+                async def append(self, entry: object) -> int:
+                    index = await append(entry)  # type: ignore[arg-type]
+                    here.door(closed=False)
+                    return index
+
+            here.acting.record._ledger = Slow()  # type: ignore[assignment]
+            answer = await here.propose(50.0)
+            assert (answer.standing, here.oven.written) == (Standing.DENIED, [])
+            assert "interlock door" in answer.reason
+
+    run(main)
+
+
+def test_a_hold_follows_the_tag_to_a_connection_of_another_name() -> None:
+    async def main() -> None:
+        async with plant() as here:
+
+            async def lose(command: Command) -> None:
+                raise OutcomeUnknown("plc: no answer")
+
+            here.oven.fate = lose
+            await here.propose(50.0)
+            here.acting.gate.held = {"plc of old": here.acting.gate.held["plc"]}
+            assert "it is not known yet" in (await here.propose(51.0)).reason
+
+    run(main)
+
+
+def test_what_interlocks_saw_is_on_record_where_they_hold() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            answer = await here.propose(50.0)
+            (door,) = {check.saw for check in answer.checks if check.guard == "interlock door"}
+            assert door == "closed True"
 
     run(main)

@@ -12,7 +12,17 @@ from plantgate.sdk import Batch, Deadline
 from plantgate.sdk.quality import BAD, UNCERTAIN
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import ADVICE, DOOR, OVEN, SAFETY, SPEED, Oven, plant, run, settings
+from tests.gateway.control.given import (
+    ADVICE,
+    DOOR,
+    OVEN,
+    SAFETY,
+    SPEED,
+    Oven,
+    plant,
+    run,
+    settings,
+)
 
 PERSON = Who(kind="person", id="p-anna")
 NAN = float("nan")
@@ -285,5 +295,19 @@ def test_a_step_is_a_step_also_where_binary_fractions_make_it_look_longer() -> N
         async with plant(written=settings(oven=small)) as here:
             here.oven.values[OVEN] = 1e12
             assert "step: " in (await here.propose(1e12 + 0.3)).reason, "it is no excuse for large numbers"
+
+    run(main)
+
+
+def test_a_door_known_to_be_open_is_open_whatever_its_clock_said_before() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            here.door(closed=True, seconds_ago=-1.5)
+            await asyncio.sleep(0.1)
+            here.door(closed=False)
+            assert "`closed` is not so" in (await here.propose()).reason
+            here.door(closed=True, seconds_ago=-1.5)
+            here.acting.gate.latest.see(Batch([DOOR], [True], [BAD], [WallClock().now() - 10**9]))
+            assert "oven/door_closed is Bad" in (await here.propose()).reason
 
     run(main)

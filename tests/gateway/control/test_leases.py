@@ -10,10 +10,20 @@ import pytest
 from plantgate.audit.entry import Kind
 from plantgate.control.proposal import Standing
 from plantgate.control.switches import Thrown
-from plantgate.sdk import Command, Deadline, Rejected, Sample, Setpoint, Unavailable
+from plantgate.sdk import Command, Deadline, OutcomeUnknown, Rejected, Sample, Setpoint, Unavailable
 from plantgate.sdk.quality import BAD
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import BELT, OVEN, SPEED, Oven, plant, run, settings
+from tests.gateway.control.given import (
+    BELT,
+    OVEN,
+    SPEED,
+    Oven,
+    plant,
+    run,
+    settings,
+)
+
+LEASED = settings(oven={"lease": {"seconds": 10, "fallback": 30.0}})
 
 
 def leased(**changed: Any) -> Any:
@@ -284,5 +294,59 @@ def test_steps_towards_a_fallback_keep_their_interval_and_leave_no_denials_on_re
             await asyncio.sleep(40)
             assert [command.value for command in here.oven.written] == [45.0, 40.0, 35.0, 30.0]
             assert not [entry for entry in here.entries() if entry.kind is Kind.DENIAL]
+
+    run(main)
+
+
+def test_a_lease_ends_also_where_the_write_was_only_found_out_about_later() -> None:
+    async def main() -> None:
+        oven = Oven()
+
+        async def lose(command: Command) -> None:
+            oven.values[command.tag] = command.value
+            oven.fate = None
+            raise OutcomeUnknown("plc: no answer")
+
+        oven.fate = lose
+        async with plant(written=LEASED, oven=oven) as here:
+            assert (await here.propose(50.0)).standing is Standing.UNKNOWN
+            for _ in range(30):
+                here.door()
+                await asyncio.sleep(0.5)
+            assert oven.values[OVEN] == 30.0
+
+    run(main)
+
+
+def test_a_lease_ends_also_where_the_gateway_died_before_the_outcome() -> None:
+    async def main() -> None:
+        disk, oven = SimulatedDisk(), Oven()
+        async with plant(disk, LEASED, oven=oven) as here:
+
+            async def then_the_disk_fails(command: Command) -> None:
+                oven.values[command.tag] = command.value
+                disk.fail("datasync", 5, times=1000)
+
+            oven.fate = then_the_disk_fails
+            await here.propose(50.0)
+            disk._faults.clear()
+        oven.fate = None
+        async with plant(disk.restart(), LEASED, oven=oven) as here:
+            for _ in range(30):
+                here.door()
+                await asyncio.sleep(0.5)
+            assert oven.values[OVEN] == 30.0
+
+    run(main)
+
+
+def test_a_refused_write_begins_no_lease() -> None:
+    async def refuse(command: Command) -> None:
+        raise Rejected("plc: no")
+
+    async def main() -> None:
+        async with plant(written=LEASED, oven=Oven(fate=refuse)) as here:
+            assert (await here.propose(50.0)).standing is Standing.FAILED
+            assert here.acting.leases.left(OVEN) is None
 
     run(main)

@@ -3,9 +3,10 @@
 import asyncio
 import io
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from plantgate.control.png import png
 from plantgate.control.proposal import Answer, Standing
 from plantgate.control.settings import ControlSettings
 from plantgate.flow.stop import Stop
-from plantgate.sdk import Deadline, Exhausted, Frame, Prediction, Rejected, Unavailable, Value
+from plantgate.runtime.supervisor import keep_running
+from plantgate.sdk import Backoff, Deadline, Exhausted, Frame, Prediction, Rejected, Unavailable, Value
+from plantgate.sdk import Standing as State
 from tests.gateway.control.given import OVEN, Plant, plant, run, settings
 
 LOOP = {
@@ -215,3 +218,94 @@ def test_a_picture_is_served_as_png() -> None:
         assert (read.mode, read.size, read.tobytes()) == ("L", (4, 3), bytes(range(12)))
     with Image.open(io.BytesIO(png(colour))) as read:
         assert (read.mode, read.size, read.tobytes()) == ("RGB", (4, 3), bytes(range(36)))
+
+
+@pytest.mark.parametrize("at", [math.nan, math.inf, 1e9])
+def test_a_picture_of_a_time_that_is_still_to_come_moves_no_deadline(at: float) -> None:
+    """A time that is no number was never too late, for any guard or actuator."""
+
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
+            answers = await loop.look(replace(picture(), at=at), Eyes([defect()], seconds=0.3))
+            assert (answers, here.oven.written, loop.figures.late) == ((), [], 1)
+
+    run(main)
+
+
+@pytest.mark.parametrize("own", [0, "0.1", None, True, math.nan, [0.99]])
+def test_a_fact_whose_own_confidence_is_no_number_has_none(own: Value) -> None:
+    """It had that of the model's answer as a whole."""
+
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            fact: Mapping[str, Value] = {"score": 0.9, "shift": 10.0, "confidence": own}
+            _, answers = await look(here, Eyes([fact]))
+            assert {answer.standing for answer in answers} <= {Standing.DENIED}
+            assert here.oven.written == []
+
+    run(main)
+
+
+def test_a_fact_that_is_certain_and_one_without_a_confidence_are_believed() -> None:
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            for fact in ({"score": 0.9, "shift": 10.0, "confidence": 1}, {"score": 0.9, "shift": 11.0}):
+                _, (answer,) = await look(here, Eyes([fact]))
+                assert answer.standing is Standing.DONE
+
+    run(main)
+
+
+def test_one_fact_without_a_sound_confidence_does_not_come_before_a_sure_one() -> None:
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            _, (answer,) = await look(here, Eyes([defect(confidence=0.5), {**defect(), "confidence": None}, defect()]))
+            assert answer.standing is Standing.DONE
+
+    run(main)
+
+
+@pytest.mark.parametrize("whose", ["camera", "model"])
+def test_a_wait_that_a_library_cancelled_itself_ends_the_session_and_not_the_loop(whose: str) -> None:
+    """The service ended in silence, and nothing looked at any picture any more."""
+
+    class Leaving(Pictures):
+        async def frame(self) -> Frame:
+            if whose == "camera":
+                raise asyncio.CancelledError
+            return await super().frame()
+
+    class Dreaming(Eyes):
+        async def predict(self, frame: Frame, deadline: Deadline) -> Prediction:
+            raise asyncio.CancelledError
+
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
+            ways: list[tuple[Pictures, Eyes]] = [(Leaving(1), Dreaming()), (Pictures(1), Eyes())]
+
+            async def session(stop: Stop) -> None:
+                await loop.run(*ways.pop(0), stop)
+
+            standing = State(here.news)
+            await keep_running(session, stop=Stop(), backoff=Backoff(0.1, 0.1), standing=standing, log=here.news)
+            assert (ways, standing.counters) == ([], {"session_errors": 1})
+            assert loop.looks[-1].note == "", "it looks at pictures again"
+            looking = asyncio.create_task(loop.run(Pictures(100), Eyes(), Stop()))
+            await asyncio.sleep(0.2)
+            looking.cancel()
+            await asyncio.wait([looking])
+            assert looking.cancelled(), "whoever ends the loop ends it"
+
+    run(main)
+
+
+def test_a_model_that_says_that_there_is_no_more_ends_no_loop() -> None:
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
+            with pytest.raises(Exhausted):
+                await loop.run(Pictures(1), Eyes(error=Exhausted("odd")), Stop())
+
+    run(main)

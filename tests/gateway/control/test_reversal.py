@@ -6,8 +6,20 @@ import pytest
 
 from plantgate.audit.entry import Phase
 from plantgate.sdk import Command, OutcomeUnknown, Rejected
+from plantgate.terminal.explain import sentences, story
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import ANNA, CARL, OVEN, SPEED, Oven, Plant, plant, run, settings
+from tests.gateway.control.given import (
+    ADVICE,
+    ANNA,
+    CARL,
+    OVEN,
+    SPEED,
+    Oven,
+    Plant,
+    plant,
+    run,
+    settings,
+)
 
 QUICK = {"interval_seconds": 0, "interlocks": {}}
 
@@ -101,5 +113,40 @@ def test_an_undoing_that_people_must_agree_to_is_of_no_use_once_the_value_is_ano
             answer = await here.acting.approvals.approve(question.id, CARL, question.digest)
             assert "unchanged: the machine has 70, not 60" in answer.reason
             assert here.oven.values[SPEED] == 70
+
+    run(main)
+
+
+def test_the_rule_for_reverts_is_no_rule_for_writes() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            with pytest.raises(Rejected, match="is not for writing"):
+                await here.ask(ANNA, "write", tag=ADVICE, value="x", rule="gateway.revert")
+            assert not here.oven.written
+
+    run(main)
+
+
+def test_a_long_text_is_undone_whole() -> None:
+    async def main() -> None:
+        oven = Oven()
+        oven.values[ADVICE] = "x" * 900
+        async with plant(oven=oven) as here:
+            done = await here.propose("y", tag=ADVICE)
+            told = await here.ask(ANNA, "revert", entry=done.entry)
+            assert (told["standing"], oven.values[ADVICE]) == ("done", "x" * 900)
+
+    run(main)
+
+
+def test_a_denied_revert_undid_nothing() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            done = await here.propose(50.0)
+            here.door(closed=False)
+            await asyncio.sleep(1.1)
+            await here.ask(ANNA, "revert", entry=done.entry)
+            intent = next(entry for entry in here.entries() if entry.id == done.entry)
+            assert "undid" not in " ".join(sentences(story(intent, here.log.entries())))
 
     run(main)

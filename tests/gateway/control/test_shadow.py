@@ -1,6 +1,7 @@
 """A model that keeps going beyond its limits is not believed any more; one that is merely refused is."""
 
 import asyncio
+import errno
 
 import pytest
 
@@ -136,5 +137,22 @@ def test_proposers_that_never_come_back_take_no_room() -> None:
                 await here.propose(1000.0, who=Who(kind="model", id=f"m{number}"))
             await beyond(here)
             assert list(here.acting.gate.switches.thrown()) == [f"model:{MODEL.id}"]
+
+    run(main)
+
+
+def test_a_proposer_in_the_shadow_that_could_not_be_put_on_record_still_gets_its_answer() -> None:
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk) as here:
+            await beyond(here, 9)
+
+            async def full(entry: object) -> int | None:
+                raise OSError(errno.EIO, "the reserve cannot be written")
+
+            here.acting.record._ledger.append_in_emergency = full  # type: ignore[method-assign]
+            await beyond(here, 1)
+            assert IN_THE_SHADOW in here.acting.gate.switches.thrown()
+            assert [line for line in here.news.lines if "could not be put on record" in line]
 
     run(main)

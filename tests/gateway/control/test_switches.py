@@ -1,5 +1,6 @@
 """What is stopped stays stopped: whatever happens to the file, and whoever stops it once more."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,19 @@ from plantgate.control.settings import Role
 from plantgate.control.switches import EVERYTHING, NotKept, Switches, Thrown
 from plantgate.sdk import GatewayError, Rejected
 from plantgate.testing.disk import SimulatedDisk
-from tests.gateway.control.given import ANNA, BERT, CARL, FOLDER, OVEN, SPEED, Address, Plant, plant, run, settings
+from tests.gateway.control.given import (
+    ANNA,
+    BERT,
+    CARL,
+    FOLDER,
+    OVEN,
+    SPEED,
+    Address,
+    Plant,
+    plant,
+    run,
+    settings,
+)
 from tests.gateway.control.test_emergency import WRITE
 
 FILE = FOLDER / "control" / "switches.json"
@@ -244,5 +257,96 @@ def test_whoever_arms_everything_since_people_have_changed_has_not_agreed_to_oth
             assert "its limits or rules have changed" in (await here.propose(50.0)).reason
             await here.ask(ANNA, "arm", name=OVEN, reason="go")
             assert (await here.propose(50.0)).standing is Standing.DONE
+
+    run(main)
+
+
+def test_a_stop_while_an_arming_is_put_on_record_counts() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            await here.ask(CARL, "stop", reason="smoke")
+            await here.ask(ANNA, "arm", reason="go")
+            ledger = here.acting.record._ledger
+
+            class Slow:
+                append_in_emergency = ledger.append_in_emergency
+
+                async def append(self, entry: Entry) -> int:
+                    await here.ask(CARL, "stop", reason="fire")
+                    return await ledger.append(entry)
+
+            here.acting.record._ledger = Slow()
+            with pytest.raises(Rejected, match="stopped something meanwhile"):
+                await here.ask(BERT, "arm", reason="go")
+            assert "everything is stopped by p-carl: fire" in (await here.propose()).reason
+
+    run(main)
+
+
+def test_limits_that_go_back_to_what_they_once_were_have_changed_all_the_same() -> None:
+    async def main() -> None:
+        disk = SimulatedDisk()
+        wide = settings(oven={"range": [0, 500], "step_max": 400, "change_max_per_minute": 900})
+        for written in (wide, settings()):
+            async with plant(disk, written) as here:
+                if OVEN in here.acting.gate.switches.thrown():
+                    here.acting.gate.switches.release(OVEN)
+        async with plant(disk, wide) as here:
+            assert "its limits or rules have changed" in (await here.propose(300.0)).reason
+
+    run(main)
+
+
+def test_other_people_in_the_plant_file_stop_everything() -> None:
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk):
+            pass
+        alone = settings().model_copy(update={"people_to_arm": 1})
+        async with plant(disk, alone, arm=False) as here:
+            assert "people, or what they or models may do, have changed" in (await here.propose()).reason
+
+    run(main)
+
+
+def test_another_address_behind_a_tag_stops_its_connection_until_people_arm_it() -> None:
+    """Whoever can change the register that a tag is written to can write to any other."""
+
+    async def main() -> None:
+        disk = SimulatedDisk()
+        async with plant(disk):
+            pass
+        async with plant(disk) as here:
+            assert (await here.propose()).standing is Standing.DONE, "nothing has changed"
+        async with plant(disk, address=Address(register_number=101)) as here:
+            assert "plc is stopped by gateway: its settings have changed" in (await here.propose(51.0)).reason
+            for person in (ANNA, BERT):
+                await here.ask(person, "arm", name="plc", reason="the new PLC is in")
+            await asyncio.sleep(2.0)
+            here.door()
+            assert (await here.propose(51.0)).standing is Standing.DONE
+            await asyncio.sleep(2.0)
+        async with plant(disk, address=Address(register_number=101)) as here:
+            assert (await here.propose(52.0)).standing is Standing.DONE, "armed is armed"
+
+    run(main)
+
+
+def test_a_new_gateway_is_armed_before_anybody_breaks_the_glass() -> None:
+    async def main() -> None:
+        async with plant(arm=False) as here:
+            await here.ask(ANNA, "emergency", reason="fire")
+            told = await here.ask(ANNA, "write", tag=OVEN, value="50.0", unit="degC", rule="gateway.emergency")
+            assert "it has not been armed yet" in told["reason"]
+
+    run(main)
+
+
+def test_a_switch_thrown_again_says_who_threw_it_last() -> None:
+    async def main() -> None:
+        async with plant() as here:
+            for name in ("p-1", "p-2"):
+                here.acting.gate.switches.throw("plc", Thrown(name, "smoke", ""))
+            assert "by p-2" in (await here.propose()).reason
 
     run(main)

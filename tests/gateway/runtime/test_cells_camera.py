@@ -11,7 +11,14 @@ import pytest
 from plantgate.runtime.cells import hosted
 from plantgate.runtime.cells.link import Link
 from plantgate.runtime.cells.messages import Role, Shown
-from plantgate.sdk import Camera, Connector, Exhausted, Frame, Settings, Unavailable
+from plantgate.sdk import (
+    Camera,
+    Connector,
+    Exhausted,
+    Frame,
+    Settings,
+    Unavailable,
+)
 from plantgate.testing.contract import lent
 from plantgate.testing.simloop import running
 from tests.gateway.runtime.celled import Nothing, Nursery, a_cell, remote
@@ -159,3 +166,42 @@ async def test_pixels_that_are_no_picture_are_a_fault_of_the_cell(shape: tuple[i
                 await looking
 
     await talking(meet)
+
+
+@pytest.mark.simulated(seeds=3)
+async def test_a_wait_of_a_cameras_own_that_was_cancelled_ends_its_session_and_not_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries cancel their own futures; the loop then waited for ever for a picture."""
+
+    async def cancelled(self: Watching) -> Frame:
+        raise asyncio.CancelledError("its library gave up")
+
+    async with watching(tmp_path, Nursery()) as there:
+        with monkeypatch.context() as patched:
+            patched.setattr(Watching, "frame", cancelled)
+            async with there.camera() as camera:
+                with pytest.raises(Unavailable, match="unexpected CancelledError: its library gave up"):
+                    async with asyncio.timeout(60.0):
+                        await camera.frame()
+        async with there.camera() as camera:
+            Watching.handed.put_nowait(picture("again", 2, 2))
+            assert (await camera.frame()).name == "again"
+
+
+@pytest.mark.simulated(seeds=3)
+async def test_a_part_of_a_larger_picture_crosses_as_it_does_outside(tmp_path: Path) -> None:
+    async with watching(tmp_path, Nursery()) as there, there.camera() as camera:
+        whole = picture("whole", 6, 4)
+        Watching.handed.put_nowait(Frame("rows", whole.pixels[::2], whole.at))
+        came = await camera.frame()
+        assert (came.pixels.shape, came.pixels.tolist()) == ((3, 4), whole.pixels.tolist()[::2])
+
+
+@pytest.mark.simulated(seeds=1)
+async def test_a_picture_of_a_camera_for_boards_crosses(tmp_path: Path) -> None:
+    """Twelve million pixels in colour: half of what a frame may have was too little."""
+    async with watching(tmp_path, Nursery()) as there, there.camera() as camera:
+        board = memoryview(bytes(3000 * 4000 * 3)).cast("B", (3000, 4000, 3))
+        Watching.handed.put_nowait(Frame("board", board, running().time()))
+        assert (await camera.frame()).pixels.shape == (3000, 4000, 3)

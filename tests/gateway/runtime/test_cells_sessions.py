@@ -1,4 +1,4 @@
-"""Faults that were found once in what acts and looks through cells, each by what it let happen."""
+"""Sessions in a cell: each ends, whatever its connector does, and the next begins after it."""
 
 import asyncio
 from pathlib import Path
@@ -7,12 +7,9 @@ import pytest
 
 from plantgate.control.hand import Hand
 from plantgate.flow.stop import Stop
-from plantgate.runtime.cells.inside import Inside
-from plantgate.sdk import Deadline, Exhausted, Frame, GatewayError, OutcomeUnknown, Sample, Unavailable
+from plantgate.sdk import Deadline, Exhausted, GatewayError, OutcomeUnknown, Sample, Unavailable
 from plantgate.testing.simloop import running
-from tests.gateway.runtime.celled import Nursery
 from tests.gateway.runtime.test_cells_actuator import Driving, Scene, command, scene, session_that_ends
-from tests.gateway.runtime.test_cells_camera import Watching, picture, watching
 
 
 async def given_up(here: Scene) -> None:
@@ -33,85 +30,6 @@ async def test_an_error_that_is_no_verdict_is_an_unknown_outcome_of_a_write_from
             here.drive.fails = error
             with pytest.raises(OutcomeUnknown, match="half of it was sent"):
                 await actuator.write(command())
-
-
-@pytest.mark.simulated(seeds=3)
-async def test_a_wait_of_a_cameras_own_that_was_cancelled_ends_its_session_and_not_in_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Libraries cancel their own futures; the loop then waited for ever for a picture."""
-
-    async def cancelled(self: Watching) -> Frame:
-        raise asyncio.CancelledError("its library gave up")
-
-    async with watching(tmp_path, Nursery()) as there:
-        with monkeypatch.context() as patched:
-            patched.setattr(Watching, "frame", cancelled)
-            async with there.camera() as camera:
-                with pytest.raises(Unavailable, match="unexpected CancelledError: its library gave up"):
-                    async with asyncio.timeout(60.0):
-                        await camera.frame()
-        async with there.camera() as camera:
-            Watching.handed.put_nowait(picture("again", 2, 2))
-            assert (await camera.frame()).name == "again"
-
-
-@pytest.mark.simulated(seeds=3)
-async def test_half_a_character_in_what_a_connector_says_ends_no_cell(tmp_path: Path) -> None:
-    """Names of files may hold such; the whole cell ended, and so did the next one."""
-    nursery = Nursery()
-    async with watching(tmp_path, nursery) as there:
-        async with there.camera() as camera:
-            Watching.handed.put_nowait(picture("\udcff.png", 2, 2, context={"product": "\udcff"}))
-            came = await camera.frame()
-            assert (came.name, came.context) == ("\\udcff.png", {"product": "\\udcff"})
-            Watching.handed.put_nowait(Unavailable("eye: \udcff.png is no picture"))
-            with pytest.raises(Unavailable, match=r"eye: \\udcff\.png is no picture"):
-                await camera.frame()
-        async with there.camera() as camera:
-            Watching.handed.put_nowait(picture("again", 2, 2))
-            assert (await camera.frame()).name == "again"
-    assert nursery.born == 1
-
-
-@pytest.mark.simulated(seeds=3)
-async def test_a_log_line_that_cannot_be_told_as_it_is_ends_no_cell() -> None:
-    inside = Inside(context=lambda orders: pytest.fail("nobody is built"), news=lambda: [{"event": "\udcff"}])
-    loop, beats = asyncio.get_running_loop(), asyncio.Event()
-
-    class Far(asyncio.Protocol):
-        def data_received(self, data: bytes) -> None:
-            beats.set()
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
-
-    far = Far()
-    server = await loop.create_server(lambda: far, "gateway", 1)
-    serving = asyncio.create_task(inside.serve(lambda wire: loop.create_connection(lambda: wire, "gateway", 1)))
-    async with asyncio.timeout(10.0):
-        await beats.wait()
-    far.transport.close()
-    server.close()
-    await serving
-
-
-@pytest.mark.simulated(seeds=3)
-async def test_a_part_of_a_larger_picture_crosses_as_it_does_outside(tmp_path: Path) -> None:
-    async with watching(tmp_path, Nursery()) as there, there.camera() as camera:
-        whole = picture("whole", 6, 4)
-        Watching.handed.put_nowait(Frame("rows", whole.pixels[::2], whole.at))
-        came = await camera.frame()
-        assert (came.pixels.shape, came.pixels.tolist()) == ((3, 4), whole.pixels.tolist()[::2])
-
-
-@pytest.mark.simulated(seeds=1)
-async def test_a_picture_of_a_camera_for_boards_crosses(tmp_path: Path) -> None:
-    """Twelve million pixels in colour: half of what a frame may have was too little."""
-    async with watching(tmp_path, Nursery()) as there, there.camera() as camera:
-        board = memoryview(bytes(3000 * 4000 * 3)).cast("B", (3000, 4000, 3))
-        Watching.handed.put_nowait(Frame("board", board, running().time()))
-        assert (await camera.frame()).pixels.shape == (3000, 4000, 3)
 
 
 @pytest.mark.simulated(seeds=3)

@@ -1,12 +1,10 @@
-"""Faults that were found once in loops, in the pictures behind them, and in the shadow, each by what it let happen."""
+"""Pictures on their way to a disk that hangs, is full, or does not take them."""
 
 import asyncio
 import errno
-import math
 import threading
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,111 +12,15 @@ import pytest
 from plantgate.audit import vault as vaults
 from plantgate.audit.vault import Vault
 from plantgate.control.evidence import Evidence
-from plantgate.control.loop import Loop
 from plantgate.control.proposal import Standing
 from plantgate.flow.stop import Stop
-from plantgate.runtime.supervisor import keep_running
-from plantgate.sdk import Backoff, Deadline, Exhausted, Frame, Prediction, Value, iso
-from plantgate.sdk import Standing as State
+from plantgate.sdk import Frame, iso
 from plantgate.store.disk import Disk, Open, OsDisk, OsFile
 from plantgate.testing.clock import WallClock
 from plantgate.testing.disk import SimulatedDisk
 from tests.gateway.control.given import Quiet, plant, run
 from tests.gateway.control.test_evidence import KEPT, look, of, opened
-from tests.gateway.control.test_loop import Eyes, Pictures, defect, picture, written
-from tests.gateway.control.test_loop import look as see
-from tests.gateway.control.test_shadow import IN_THE_SHADOW, beyond
-
-
-@pytest.mark.parametrize("at", [math.nan, math.inf, 1e9])
-def test_a_picture_of_a_time_that_is_still_to_come_moves_no_deadline(at: float) -> None:
-    """A time that is no number was never too late, for any guard or actuator."""
-
-    async def main() -> None:
-        async with plant(written=written()) as here:
-            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
-            answers = await loop.look(replace(picture(), at=at), Eyes([defect()], seconds=0.3))
-            assert (answers, here.oven.written, loop.figures.late) == ((), [], 1)
-
-    run(main)
-
-
-@pytest.mark.parametrize("own", [0, "0.1", None, True, math.nan, [0.99]])
-def test_a_fact_whose_own_confidence_is_no_number_has_none(own: Value) -> None:
-    """It had that of the model's answer as a whole."""
-
-    async def main() -> None:
-        async with plant(written=written()) as here:
-            fact: Mapping[str, Value] = {"score": 0.9, "shift": 10.0, "confidence": own}
-            _, answers = await see(here, Eyes([fact]))
-            assert {answer.standing for answer in answers} <= {Standing.DENIED}
-            assert here.oven.written == []
-
-    run(main)
-
-
-def test_a_fact_that_is_certain_and_one_without_a_confidence_are_believed() -> None:
-    async def main() -> None:
-        async with plant(written=written()) as here:
-            for fact in ({"score": 0.9, "shift": 10.0, "confidence": 1}, {"score": 0.9, "shift": 11.0}):
-                _, (answer,) = await see(here, Eyes([fact]))
-                assert answer.standing is Standing.DONE
-
-    run(main)
-
-
-def test_one_fact_without_a_sound_confidence_does_not_come_before_a_sure_one() -> None:
-    async def main() -> None:
-        async with plant(written=written()) as here:
-            _, (answer,) = await see(here, Eyes([defect(confidence=0.5), {**defect(), "confidence": None}, defect()]))
-            assert answer.standing is Standing.DONE
-
-    run(main)
-
-
-@pytest.mark.parametrize("whose", ["camera", "model"])
-def test_a_wait_that_a_library_cancelled_itself_ends_the_session_and_not_the_loop(whose: str) -> None:
-    """The service ended in silence, and nothing looked at any picture any more."""
-
-    class Leaving(Pictures):
-        async def frame(self) -> Frame:
-            if whose == "camera":
-                raise asyncio.CancelledError
-            return await super().frame()
-
-    class Dreaming(Eyes):
-        async def predict(self, frame: Frame, deadline: Deadline) -> Prediction:
-            raise asyncio.CancelledError
-
-    async def main() -> None:
-        async with plant(written=written()) as here:
-            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
-            ways: list[tuple[Pictures, Eyes]] = [(Leaving(1), Dreaming()), (Pictures(1), Eyes())]
-
-            async def session(stop: Stop) -> None:
-                await loop.run(*ways.pop(0), stop)
-
-            standing = State(here.news)
-            await keep_running(session, stop=Stop(), backoff=Backoff(0.1, 0.1), standing=standing, log=here.news)
-            assert (ways, standing.counters) == ([], {"session_errors": 1})
-            assert loop.looks[-1].note == "", "it looks at pictures again"
-            looking = asyncio.create_task(loop.run(Pictures(100), Eyes(), Stop()))
-            await asyncio.sleep(0.2)
-            looking.cancel()
-            await asyncio.wait([looking])
-            assert looking.cancelled(), "whoever ends the loop ends it"
-
-    run(main)
-
-
-def test_a_model_that_says_that_there_is_no_more_ends_no_loop() -> None:
-    async def main() -> None:
-        async with plant(written=written()) as here:
-            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
-            with pytest.raises(Exhausted):
-                await loop.run(Pictures(1), Eyes(error=Exhausted("odd")), Stop())
-
-    run(main)
+from tests.gateway.control.test_loop import defect
 
 
 def test_a_picture_too_large_to_be_kept_stops_no_write(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,20 +169,3 @@ def test_names_that_cannot_be_looked_up_keep_no_picture_waiting(tmp_path: Path) 
             await hanging
 
     asyncio.run(main())
-
-
-def test_a_proposer_in_the_shadow_that_could_not_be_put_on_record_still_gets_its_answer() -> None:
-    async def main() -> None:
-        disk = SimulatedDisk()
-        async with plant(disk) as here:
-            await beyond(here, 9)
-
-            async def full(entry: object) -> int | None:
-                raise OSError(errno.EIO, "the reserve cannot be written")
-
-            here.acting.record._ledger.append_in_emergency = full  # type: ignore[method-assign]
-            await beyond(here, 1)
-            assert IN_THE_SHADOW in here.acting.gate.switches.thrown()
-            assert [line for line in here.news.lines if "could not be put on record" in line]
-
-    run(main)
