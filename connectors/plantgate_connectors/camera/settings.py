@@ -154,6 +154,10 @@ class CameraSettings(Settings):
     """Pictures of one brightness a pixel, rows by columns, instead of red, green and blue."""
     pixels_max: Annotated[int, Field(ge=1, le=PIXELS_MOST)] = 25_000_000
     """A picture with more is refused before it is unpacked. One takes 3 bytes a pixel, and 4 more while it is read."""
+    repeats_max: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How often in a row a picture may be the same as the one before, to the last bit; then it is refused until another
+    comes. What a sensor sees has noise: a camera that repeats itself stands still. Not looked at unless it is set: of a
+    scene in which nothing moves, video can be the same for long."""
     context: dict[str, str] = Field(default_factory=dict)
     """What is true of every picture, for the model: `{ product: A12, template: golden.png }`."""
 

@@ -16,6 +16,12 @@ from plantgate_connectors.camera.sight import Sight
 from plantgate_connectors.tls import client_context
 
 _HEAD_BYTES_MAX: Final = 8_190
+_HEADERS: Final = {
+    "User-Agent": "plantgate",
+    "Accept": "image/*",
+    "Accept-Encoding": "identity",
+    "Cache-Control": "no-cache",  # a cache on the way would give yesterday's picture as that of the moment
+}
 _REDIRECTS_MAX: Final = 3
 _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
 _PICTURES: Final = frozenset(
@@ -41,16 +47,18 @@ class SnapshotCamera:
             self._number += 1
             name = f"{self._sight.name} {self._number}"
             try:
-                packed = await self._ask()
-                at = loop.time()
+                packed, at = await self._ask()
                 pixels = await self._thread.do(lambda packed=packed: self._sight.unpack(packed))  # type: ignore[misc]
             except Unreadable as error:
                 self._sight.unreadable(name, str(error))
             else:
                 return self._sight.frame(name, pixels, at, {})
 
-    async def _ask(self) -> bytes:
-        """One picture, packed. Raises `Unavailable`, or `Unreadable` for an answer that is none."""
+    async def _ask(self) -> tuple[bytes, float]:
+        """One picture, packed, and when it began to arrive: by then it was taken.
+
+        Raises `Unavailable`, or `Unreadable` for an answer that is none.
+        """
         seconds = self._snapshot.answer_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -60,13 +68,14 @@ class SnapshotCamera:
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers and URLs that are none
             raise Unavailable(f"{self._snapshot.url}: {why(error)}") from error
 
-    async def _follow(self) -> bytes:
+    async def _follow(self) -> tuple[bytes, float]:
         snapshot = self._snapshot
         url, headers = snapshot.url, authorization(snapshot.username, snapshot.password, snapshot.bearer)
         for _ in range(_REDIRECTS_MAX + 1):
             async with self._session.get(url, headers=headers, allow_redirects=False) as answer:
+                began = asyncio.get_running_loop().time()
                 if answer.status not in _REDIRECTED:
-                    return await self._body(answer)
+                    return await self._body(answer), began
                 url = self._elsewhere(url, answer.headers.get("Location", ""))
         raise Unavailable(f"{self._snapshot.url}: it redirects more than {_REDIRECTS_MAX} times")
 
@@ -112,7 +121,7 @@ async def snapshot_camera(snapshot: Snapshot, sight: Sight) -> AsyncIterator[Sna
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # deadlines are ours
-            headers={"User-Agent": "plantgate", "Accept": "image/*", "Accept-Encoding": "identity"},
+            headers=_HEADERS,
             auto_decompress=False,
             trust_env=False,
             max_line_size=_HEAD_BYTES_MAX,

@@ -10,6 +10,7 @@ from functools import partial
 from av.video.frame import VideoFrame
 
 from plantgate.sdk import Frame, OneThread
+from plantgate_connectors.camera.delay import Delay
 from plantgate_connectors.camera.newest import Newest
 from plantgate_connectors.camera.picture import Unreadable
 from plantgate_connectors.camera.settings import Stream
@@ -47,7 +48,10 @@ class StreamCamera:
     async def _pixels(self, picture: VideoFrame | Unreadable) -> memoryview:
         if isinstance(picture, Unreadable):
             raise picture
-        return await self._thread.do(lambda: pixels(picture, grey=self._sight.grey, pixels_max=self._sight.pixels_max))
+        sight = self._sight
+        return await self._thread.do(
+            lambda: sight.moving(pixels(picture, grey=sight.grey, pixels_max=sight.pixels_max))
+        )
 
 
 @asynccontextmanager
@@ -72,12 +76,14 @@ def _watch(
 ) -> None:
     """What the thread does, from opening to closing; however it ends, the loop hears of it."""
     try:
-        video = opened(stream, pixels_max)
+        video, delay = opened(stream, pixels_max), Delay(stream.silence_seconds)
         try:
             for number, picture in enumerate(video.frames(), 1):
                 if leave.is_set():
                     return
-                newest.put(Decoded(number, now(), picture))
+                at = now()
+                late = 0.0 if isinstance(picture, Unreadable) else delay.of(at, picture.time)
+                newest.put(Decoded(number, at - late, picture))
         finally:
             video.close()
     except Exception as error:  # noqa: BLE001  nobody else would ever tell whoever waits for the next picture

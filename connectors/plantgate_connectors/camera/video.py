@@ -15,7 +15,7 @@ from plantgate.sdk import Unavailable
 from plantgate_connectors.camera.picture import Unreadable
 from plantgate_connectors.camera.settings import Stream
 
-_DAMAGED: Final = "it was damaged on its way"
+_DAMAGED: Final = "it, or one that it is drawn on, did not come whole"
 
 
 class Video:
@@ -31,9 +31,10 @@ class Video:
     def frames(self) -> Iterator[VideoFrame | Unreadable]:
         """Each picture as it comes, or why it is none. Raises `Unavailable` when the stream is gone.
 
-        After damage nothing is given before a picture that needs no other: all between would be drawn on the damage.
+        At first, and after damage, nothing is given before a picture that needs no other: all before it would be drawn
+        on what is not there.
         """
-        whole = True
+        whole = False
         try:
             for packet in self._container.demux(self._video):
                 try:
@@ -86,7 +87,11 @@ def opened(stream: Stream, pixels_max: int) -> Video:
     if not container.streams.video:
         container.close()
         raise Unavailable(f"{stream.url}: the stream has no video")
-    return Video(stream, pixels_max, container, container.streams.video[0])
+    video = container.streams.video[0]
+    if getattr(video, "codec_context", None) is None:  # which the library's types do not foresee
+        container.close()
+        raise Unavailable(f"{stream.url}: its video is in a format that FFmpeg does not know; set the camera to H.264")
+    return Video(stream, pixels_max, container, video)
 
 
 def pixels(frame: VideoFrame, *, grey: bool, pixels_max: int) -> memoryview:

@@ -17,7 +17,7 @@ class Frame:
     pixels: memoryview
     """Unsigned bytes, C order; shape (rows, columns) for grey, (rows, columns, 3) for red, green, blue."""
     at: float
-    """When the gateway had it, on the loop's clock: budgets count from here."""
+    """When the gateway had it, or could have had it, on the loop's clock: budgets count from here."""
     time: int | None = None
     """The camera's own time, ns UTC; None where it gives none. Never ours."""
     context: Mapping[str, str] = field(default_factory=dict)

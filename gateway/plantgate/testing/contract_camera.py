@@ -22,10 +22,11 @@ class CameraContract(CameraUnderFaults[D]):
         Look at: rows with padding, pixels that are no bytes, and a time that is the camera's or the request's.
         """
         async with self.device() as device, self.connector(device, tmp_path).camera() as camera:
+            asking = asyncio.ensure_future(self.until(camera, 1))
             await asyncio.sleep(1.0)
             began = running().time()
             self.show(device, 1)
-            frame = await self.next(camera)
+            frame = await asking
             pixels = frame.pixels
             assert (pixels.format, pixels.c_contiguous) == ("B", True), "not unsigned bytes in one piece"
             rows_columns = tuple(pixels.shape or ())

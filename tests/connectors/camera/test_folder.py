@@ -61,6 +61,35 @@ async def test_of_several_the_newest_is_given_and_the_others_are_counted(tmp_pat
     assert counted(connector) == {"frames_given": 1, "frames_skipped": 2}
 
 
+async def test_a_picture_that_lay_there_while_nobody_looked_is_as_old_as_it_may_be(tmp_path: Path) -> None:
+    """A loop that was busy, a session that was away: where the picture is counted as new, its budget would be too."""
+    connector, now = folder(tmp_path, poll_ms=20), asyncio.get_running_loop().time
+    async with connector.camera() as camera:
+        asking = asyncio.ensure_future(camera.frame())
+        await asyncio.sleep(1)
+        began = now()
+        put(tmp_path, "1.png")
+        assert (await asking).at >= began, "it was looked for all the time"
+        await asyncio.sleep(5)
+        put(tmp_path, "2.png")
+        assert (await camera.frame()).at == pytest.approx(now() - 5, abs=0.05)
+    await asyncio.sleep(7)
+    put(tmp_path, "3.png")
+    async with connector.camera() as camera:
+        assert (await camera.frame()).at == pytest.approx(now() - 7, abs=0.05)
+
+
+async def test_of_each_picture_the_age_counts_from_when_it_was_found_though_others_come_first(tmp_path: Path) -> None:
+    async with folder(tmp_path, take="each", settle_ms=10).camera() as camera:
+        for number in range(3):
+            put(tmp_path, f"{number}.png")
+        given = [await camera.frame()]
+        for _ in range(2):
+            await asyncio.sleep(1)
+            given.append(await camera.frame())
+    assert [frame.at - given[0].at for frame in given] == [0, 0, 0]
+
+
 @pytest.mark.parametrize(("order", "names"), [("name", ["a", "b", "c"]), ("time", ["c", "a", "b"])])
 async def test_each_is_given_in_order(tmp_path: Path, order: str, names: list[str]) -> None:
     async with folder(tmp_path, take="each", order=order).camera() as camera:
@@ -175,6 +204,19 @@ async def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch:
         put(tmp_path, "2.png")
         assert (await camera.frame()).name == "2.png"
     assert said(connector)[1][2]["reason"] == "the file cannot be opened: Permission denied"
+
+
+async def test_a_name_that_is_no_text_is_spelled_out_and_its_template_still_found(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, a line's end, what would colour a terminal: it goes into records, logs and pages."""
+    connector = folder(tmp_path, take="each", template={})
+    async with connector.camera() as camera:
+        put(tmp_path, os.fsdecode(b"a\xff\n\x1b[31m.png"))
+        put(tmp_path, os.fsdecode(b"b\xff.png"), b"no picture")
+        frame = await camera.frame()
+        assert frame.name == r"a\udcff\n\x1b[31m.png"
+        assert os.fsencode(frame.context["template"]) == b"a\xff\n\x1b[31m.png"
+        await nothing(camera)
+    assert said(connector)[1][2]["picture"] == r"b\udcff.png"
 
 
 async def test_what_is_no_file_of_that_kind_is_passed_over(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def run(
     """`act` with the camera of a connector that asks this server; gives the connector."""
 
     async def session() -> Cameras:
-        common = {key: written.pop(key) for key in ("grey", "pixels_max", "context") if key in written}
+        common = {key: written.pop(key) for key in ("grey", "pixels_max", "context", "repeats_max") if key in written}
         async with asyncio.timeout(60), serving(handler) as address:
             snapshot = {"url": f"http://{address}/snap", "interval_ms": 10, "answer_seconds": 10, **written}
             connector = cameras(tmp_path, snapshot=snapshot, **common)
@@ -83,6 +83,37 @@ def test_each_turn_gives_the_picture_of_the_moment(tmp_path: Path) -> None:
     assert counted(connector) == {"frames_given": 2}
 
 
+def test_a_picture_that_takes_its_time_to_arrive_is_as_old_as_its_first_byte(tmp_path: Path) -> None:
+    whole, rest = packed(size=(200, 200)), []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "image/png"})
+        await response.prepare(request)
+        await response.write(whole[:100])
+        await asyncio.sleep(0.1)
+        rest.append(asyncio.get_running_loop().time())
+        await response.write(whole[100:])
+        return response
+
+    async def act(camera: Camera) -> None:
+        assert (await camera.frame()).at < rest[0]
+
+    run(tmp_path, handler, act)
+
+
+def test_no_cache_between_may_answer_in_the_cameras_place(tmp_path: Path) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.headers.get("Cache-Control"))
+        return picture()
+
+    async def act(camera: Camera) -> None:
+        await camera.frame()
+
+    asked: list[str | None] = []
+    run(tmp_path, handler, act)
+    assert asked == ["no-cache"]
+
+
 @pytest.mark.parametrize("kind", ["", "application/octet-stream", "image/bmp", "IMAGE/PNG; x=y"])
 def test_a_camera_that_does_not_say_what_it_sends_is_believed_by_its_bytes(tmp_path: Path, kind: str) -> None:
     async def act(camera: Camera) -> None:
@@ -117,6 +148,22 @@ def test_what_is_no_picture_is_named_and_counted_and_the_next_goes_on(
     _connected, unreadable, again = said(connector)
     assert told in str(unreadable[2]["reason"])
     assert (unreadable[2]["picture"], again[1]) == ("camera 1", "pictures can be read again")
+
+
+def test_a_camera_that_stands_still_is_told_from_one_that_sees(tmp_path: Path) -> None:
+    """Asked for, since a drawn picture may be the same for ever."""
+    same, other = picture, lambda: picture(noise("PNG"))
+
+    async def act(camera: Camera) -> None:
+        names.append([(await camera.frame()).name for _ in range(4)])
+
+    names: list[list[str]] = []
+    connector = run(tmp_path, in_turn(*[same] * 6, other), act, repeats_max=2)
+    run(tmp_path, in_turn(same), act)
+
+    assert names == [["camera 1", "camera 2", "camera 3", "camera 7"], [f"camera {number}" for number in range(1, 5)]]
+    assert counted(connector) == {"frames_unreadable": 3, "frames_given": 4}
+    assert "3 times now: the camera stands still" in str(said(connector)[1][2]["reason"])
 
 
 AWAY: list[tuple[str, Callable[[], web.StreamResponse], str]] = [

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import av
 import av.error
@@ -16,6 +17,7 @@ import pytest
 
 from plantgate.sdk import Camera, State, Unavailable
 from plantgate_connectors.camera import Cameras
+from plantgate_connectors.camera.delay import Delay
 from plantgate_connectors.camera.picture import Unreadable
 from plantgate_connectors.camera.settings import Stream
 from plantgate_connectors.camera.video import Video, pixels
@@ -148,6 +150,76 @@ def test_a_camera_that_falls_silent_is_given_up_and_seen_again(tmp_path: Path, s
         run(connector, act)
         feed.quiet.clear()
         run(connector, again)
+
+
+def test_pictures_that_a_network_held_up_are_as_old_as_the_camera_says(tmp_path: Path, server: str) -> None:
+    """TCP gives them all when it goes on, long after they were taken."""
+
+    async def act(camera: Camera) -> None:
+        clock = asyncio.get_running_loop().time
+        while feed.sent < 30:
+            await camera.frame()
+        held.set()
+        began, enough = clock(), feed.sent + 10
+        while feed.sent < enough:  # noqa: ASYNC110  what it waits for has no event
+            await asyncio.sleep(0.01)
+        feed.quiet.set()  # so that each that comes now is old, whichever is taken
+        await asyncio.sleep(0.5)
+        went_on = clock()
+        held.clear()
+        while (frame := await camera.frame()).at < began:
+            pass
+        assert frame.at < went_on - 0.25
+
+    with fed(tmp_path, server) as feed, relayed(server) as (url, held):
+        run(stream(tmp_path, url), act)
+
+
+@contextmanager
+def relayed(url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The same stream through a network that can be held up: while the event is set nothing comes from the server."""
+
+    def carry(source: socket.socket, sink: socket.socket, wait: Callable[[], None]) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                wait()
+                sink.sendall(piece)
+
+    def while_held() -> None:
+        while held.is_set() and not leave.wait(0.005):
+            pass
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = door.accept()
+                there = socket.create_connection((urlsplit(url).hostname, urlsplit(url).port))
+                ends.extend((peer, there))
+                for way in ((peer, there, lambda: None), (there, peer, while_held)):
+                    threading.Thread(target=carry, args=way, daemon=True).start()
+
+    held, leave, ends = threading.Event(), threading.Event(), list[socket.socket]()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield url.replace(str(urlsplit(url).port), str(door.getsockname()[1])), held
+        finally:
+            leave.set()
+            door.shutdown(socket.SHUT_RDWR)
+            for end in ends:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+
+def test_a_clock_that_drifts_makes_no_picture_old_and_one_that_jumps_is_not_believed() -> None:
+    delay = Delay(5.0)
+    assert [delay.of(came, came * 0.999) for came in (0.0, 1.0, 100.0, 3600.0)] == [0.0] * 4, "slow"
+    assert [delay.of(came, came * 1.001) for came in (3601.0, 3700.0)] == [0.0] * 2, "fast"
+    assert delay.of(3703.0, 3702.0 * 1.001) == pytest.approx(1.0, abs=0.05)
+    assert delay.of(3704.0, 3704.0 * 1.001) == 0.0
+    assert [delay.of(came, 0.0) for came in (3705.0, 3706.0)] == pytest.approx([0.0, 1.0], abs=0.05), "set back"
+    assert [delay.of(came, None) for came in (3707.0, 3708.0)] == [0.0] * 2, "says no time"
 
 
 def test_a_camera_that_ends_its_stream_is_unavailable(tmp_path: Path, server: str) -> None:
@@ -324,6 +396,78 @@ def test_after_damage_nothing_is_given_before_a_picture_that_needs_no_other(tmp_
     assert [shade(each) for each in given] == [at % 8 for at in range(30) if at not in refused]
 
 
+def test_a_stream_that_is_joined_midway_gives_nothing_drawn_on_what_went_before(tmp_path: Path) -> None:
+    """MPEG-4, whose decoder draws on grey where it has nothing else; H.264's waits by itself."""
+    (tmp_path / "midway.m4v").write_bytes(b"".join(moving(20, whole_each=10)))
+
+    with av.open(str(tmp_path / "midway.m4v")) as container:
+        track = container.streams.video[0]
+        video = Video(Stream(url="rtsp://camera/line"), 10**6, container, track)
+        for _ in islice(container.demux(track), 3):
+            pass
+        seen = list(islice(video.frames(), 10))
+
+    refused = [isinstance(each, Unreadable) for each in seen]
+    assert refused == sorted(refused, reverse=True), "first those that are refused"
+    assert True in refused
+    (first,) = islice((each for each in seen if not isinstance(each, Unreadable)), 1)
+    assert first.key_frame
+
+
+@contextmanager
+def sending(media: str, piece: bytes) -> Iterator[str]:
+    """A camera of ours that offers this video and sends this piece of it, in RTP, 25 times a second; its address."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = door.accept()
+                peers.append(peer)
+                with suppress(OSError), peer, peer.makefile("rb") as asked:
+                    while not answered(peer, asked):
+                        pass
+                    for number in count():
+                        head = bytes([0x80, 0xE0]) + (number % 2**16).to_bytes(2, "big")
+                        packet = head + (3600 * number).to_bytes(4, "big") + bytes(4) + piece
+                        peer.sendall(b"$\0" + len(packet).to_bytes(2, "big") + packet)
+                        leave.wait(0.04)
+
+    def answered(peer: socket.socket, asked: Any) -> bool:
+        """Whether it is asked to play."""
+        head = [*iter(asked.readline, b"\r\n")]
+        what, number = head[0].split()[0], next(line for line in head if line.startswith(b"CSeq"))
+        more = {
+            b"DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(offer)}\r\n\r\n{offer}",
+            b"SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n",
+        }.get(what, "Session: 1\r\n\r\n")
+        peer.sendall(b"RTSP/1.0 200 OK\r\n" + number + more.encode())
+        return bool(what == b"PLAY")
+
+    offer = f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{media}\r\na=control:video\r\n"
+    peers: list[socket.socket] = []
+    leave = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield f"rtsp://127.0.0.1:{door.getsockname()[1]}/line"
+        finally:
+            leave.set()
+            door.shutdown(socket.SHUT_RDWR)
+            for peer in peers:
+                with suppress(OSError):
+                    peer.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_video_in_a_format_that_nobody_knows_is_unavailable_with_what_to_do(tmp_path: Path) -> None:
+    with (
+        sending("m=video 0 RTP/AVP 96\r\na=rtpmap:96 X-NONE/90000", b"video") as url,
+        pytest.raises(Unavailable, match="/line: its video is in a format that FFmpeg does not know"),
+    ):
+        run(stream(tmp_path, url, connect_seconds=1), _none)
+
+
 def test_what_has_too_many_pixels_is_not_even_decoded(tmp_path: Path) -> None:
     (tmp_path / "large.h264").write_bytes(b"".join(coded(5, whole_each=1)))
 
@@ -340,3 +484,18 @@ def coded(number: int, *, whole_each: int) -> list[bytes]:
     coder.width, coder.height, coder.pix_fmt, coder.time_base = 160, 120, "yuv420p", Fraction(1, 25)
     coder.options = {"tune": "zerolatency", "g": str(whole_each), "sc_threshold": "0"}
     return [bytes(packet) for _ in range(number) for packet in coder.encode(feed.picture())]
+
+
+def moving(number: int, *, whole_each: int) -> list[bytes]:
+    """A pattern that moves, as MPEG-4: each picture but every so many is drawn on the one before."""
+    coder = av.CodecContext.create("mpeg4", "w")
+    coder.width, coder.height, coder.pix_fmt, coder.time_base = 160, 120, "yuv420p", Fraction(1, 25)
+    coder.framerate, coder.gop_size, coder.bit_rate = Fraction(25), whole_each, 2_000_000
+    made = []
+    for at in range(number):
+        picture = av.VideoFrame(160, 120, "gray")
+        picture.planes[0].update(bytes((column + at) // 8 * 8 % 256 for _ in range(120) for column in range(160)))
+        picture = picture.reformat(format="yuv420p")
+        picture.pts = at
+        made += [bytes(packet) for packet in coder.encode(picture)]
+    return made
