@@ -5,9 +5,11 @@
 Boards of DeepPCB where PLANTGATE_DATA has them (those no training has seen), else drawn ones. Each goes through the
 gateway's own parts: detector, rule in CEL, guards with an interlock on the robot's live state, durable intent in the
 audit log on disk, one command to a UR robot (our twin, in a process of its own; no real robot was used), read back,
-durable outcome; the picture goes into the vault beside that, as the plant file wants it, or does not. Budgets differ in
-nothing but what is refused as late. Beside it, in the same run: one board again and again (how even this computer is),
-the detector alone, and the gateway without detector and robot's confirmation (a machine in memory).
+durable outcome; the picture goes into the vault beside that, as the plant file wants it, or does not. Boards of which
+no rule speaks reach no robot: they are counted, and are in none of these times. Templates are made ready before, as in
+a gateway. Budgets differ in nothing but what is refused as late. Beside it, in the same run: one board again and again
+(how even this computer is), the detector alone, and the gateway without detector and robot's confirmation (a machine in
+memory).
 """
 
 import argparse
@@ -64,7 +66,7 @@ from plantgate_connectors.ur import Ur, UrSettings
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "reference" / "pcb-line"))
 
-from pcb_line.boards import BoardModel, BoardsSettings  # noqa: E402 (the reference is no installed package)
+from pcb_line.boards import BoardModel, BoardsSettings, kept  # noqa: E402 (the reference is no installed package)
 from pcb_line.deeppcb import HELD_OUT, pairs  # noqa: E402
 from pcb_line.detect import Detector  # noqa: E402
 from pcb_line.draw import drawn_pair  # noqa: E402
@@ -134,6 +136,7 @@ class Run:
     """What came of some boards."""
 
     total: list[float] = field(default_factory=list)
+    """Seconds, of boards for which a rule held or an answer was late: the others reach no robot."""
     answers: list[Answer] = field(default_factory=list)
     nothing: int = 0
     """Boards without a defect that the rule speaks of."""
@@ -236,10 +239,11 @@ async def looked(loop: Loop, model: Model, frames: Sequence[Frame], pause: float
         begin = clock()
         late = loop.figures.late
         answers = await loop.look(Frame(frame.name, frame.pixels, begin, context=frame.context), model)
+        took, spoken_of = clock() - begin, bool(answers) or loop.figures.late > late
         if turn >= WARM:
-            run.total.append(clock() - begin)
+            run.total += [took] * spoken_of
             run.answers += answers
-            run.nothing += not answers and loop.figures.late == late
+            run.nothing += not spoken_of
         await asyncio.sleep(pause)
     return run
 
@@ -264,7 +268,7 @@ async def measure(count: int, pause: float, folder: Path) -> list[Row]:
         for number, pair in enumerate(known)
     ]
     frames = list(islice(cycle(frames), count + WARM))
-    templates = {pair.name: pair.template for pair in known}
+    templates = {pair.name: kept(pair.template) for pair in known}  # as the gateway has them when a loop begins
     robot = {name: value for name, value in reference()["connections"]["robot"].items() if name != "type"}
     rows: list[Row] = []
     detector = Detector()

@@ -1,4 +1,5 @@
-"""The PCB line's detector on one core: what a board costs, from two pictures in memory to named defects.
+"""The PCB line's detector on one core: what a board costs, from a picture in memory, its template made ready before, to
+named defects.
 
     python -m benchmarks.pcb_detector [--json FILE] [--boards N] [--core N]
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "deploy" / "reference" / "pcb-line"))
 
 from pcb_line.deeppcb import groups, pairs  # noqa: E402 (the reference is no installed package)
-from pcb_line.detect import CONFIDENCE_MIN, PLACES_MAX, Detector, decide, look  # noqa: E402
+from pcb_line.detect import CONFIDENCE_MIN, PLACES_MAX, Detector, decide, look, ready  # noqa: E402
 from pcb_line.draw import drawn_pair  # noqa: E402
 from pcb_line.pair import Pair  # noqa: E402
 
@@ -40,9 +41,10 @@ def measured(name: str, detector: Detector, boards: Sequence[Pair], count: int) 
     """One row for each step of the way, and one for the whole."""
     steps: dict[str, list[Clocked]] = {"preprocessing": [], "network": [], "decoding": [], "whole": []}
     places = []
-    for turn, pair in enumerate(islice(cycle(boards), count + WARM)):
+    both = [(pair.board, ready(pair.template)) for pair in boards]
+    for turn, (board, template) in enumerate(islice(cycle(both), count + WARM)):
         begin = _now()
-        seen = look(pair.board, pair.template)
+        seen = look(board, template)
         looked = _now()
         shares, boxes = detector.name(seen.crops)
         named = _now()
@@ -60,7 +62,7 @@ def measured(name: str, detector: Detector, boards: Sequence[Pair], count: int) 
 def fullest(detector: Detector, count: int) -> Row:
     """The network on as many crops as it is ever given, which none of these boards reaches."""
     pair = drawn_pair(1, 9)
-    cut = look(pair.board, pair.template).crops
+    cut = look(pair.board, ready(pair.template)).crops
     full = cut.repeat(-(-PLACES_MAX // len(cut)), axis=0)[:PLACES_MAX]
     times = []
     for _ in range(count):

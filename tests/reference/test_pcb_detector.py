@@ -174,6 +174,17 @@ def test_a_share_that_is_not_a_number_is_no_defect() -> None:
     assert (found.kind, found.box) == ("copper", (290.0, 290.0, 310.0, 310.0))
 
 
+@pytest.mark.parametrize("edge", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("share", [0.95, 0.7])
+def test_a_box_that_is_none_is_no_defect(edge: float, share: float) -> None:
+    """Cut to the board's edges, an endless one would have its middle in the board's."""
+    seen = Seen(np.zeros((2, 2, 96, 96), np.uint8), np.array([[100, 100], [300, 300]]), 640, 640)
+    shares = np.zeros((2, 7), np.float32)
+    shares[:, 4] = share, 0.95
+    boxes = np.array([[-10, -10, edge, 10], [-10, -10, 10, 10]], np.float32)
+    assert [one.box for one in decide(seen, shares, boxes, 0.5)] == [(290.0, 290.0, 310.0, 310.0)]
+
+
 def test_pieces_of_a_long_defect_are_one_and_two_views_of_one_defect_are_one() -> None:
     seen = Seen(np.zeros((3, 2, 96, 96), np.uint8), np.array([[100, 100], [140, 100], [102, 101]]), 640, 640)
     shares = np.zeros((3, 7), np.float32)

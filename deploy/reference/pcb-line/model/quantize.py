@@ -23,7 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pcb_line.deeppcb import HELD_OUT, groups, pairs
-from pcb_line.detect import look
+from pcb_line.detect import look, ready
 
 EVERY = 2
 """Every other training board is enough: more change no range that matters."""
@@ -42,7 +42,7 @@ class TrainingCrops(CalibrationDataReader):
     @staticmethod
     def _seen(data: Path, looked_at: list[str]) -> Iterator[dict[str, np.ndarray]]:
         for pair in list(pairs(data, looked_at))[::EVERY]:
-            if len(cut := look(pair.board, pair.template).crops):
+            if len(cut := look(pair.board, ready(pair.template)).crops):
                 yield {"crops": cut}
 
 

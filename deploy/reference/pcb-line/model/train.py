@@ -23,7 +23,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pcb_line.align import laid_over
+from pcb_line.align import laid_over, movable
 from pcb_line.blemish import blemishes
 from pcb_line.crops import SIDE
 from pcb_line.deeppcb import HELD_OUT, groups, pairs
@@ -120,7 +120,7 @@ def lessons_of(pair: Pair, chance: np.random.Generator) -> list[Lesson]:
     edges, and its own defects, stay.
     """
     board, template = pair.board < 128, pair.template < 128
-    laid = unpacked(laid_over(board, template), board.shape[1])
+    laid = unpacked(laid_over(packed(board), movable(template)), board.shape[1])
     truth = np.array([(*one.box, CLASSES.index(one.kind)) for one in pair.truth], np.int64)
     made = [_lesson(board, laid, truth)]
     for _ in range(DRAWN):

@@ -2,21 +2,23 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Final
 
 import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from pcb_line.detect import CONFIDENCE_MIN, MODEL, Defect, Detector, Grey
+from pcb_line.detect import CONFIDENCE_MIN, MODEL, Defect, Detector, Grey, Template, ready
 from plantgate.sdk import Deadline, Frame, ModelAdapter, OneThread, Prediction, Rejected, Settings, Value
 
 TEMPLATE: Final = "template"
 """Name, in a frame's context, of the file that has its template."""
-_TEMPLATES_MAX: Final = 64
-"""Kept in memory."""
+_KEPT_BYTES_MAX: Final = 128 * 2**20
+"""Of templates in memory; one of 640 x 640 pixels, made ready, takes 2 MB."""
 
 
 class BoardsSettings(Settings):
@@ -37,10 +39,12 @@ class Boards(ModelAdapter[BoardsSettings]):
 
     @asynccontextmanager
     async def model(self) -> AsyncIterator["BoardModel"]:
-        """Loads the network on its thread."""
+        """Loads the network on its thread, and the templates that are there: no board waits for its own."""
         with OneThread("boards") as thread:
             detector = await thread.do(lambda: Detector(MODEL))
-            yield BoardModel(detector, thread, self.settings, folder_templates(self.settings.templates))
+            templates = Templates(self.settings.templates)
+            await thread.do(templates.fill)
+            yield BoardModel(detector, thread, self.settings, templates)
 
 
 class BoardModel:
@@ -50,7 +54,7 @@ class BoardModel:
     target = "ONNX Runtime, CPUExecutionProvider, 1 thread"
 
     def __init__(
-        self, detector: Detector, thread: OneThread, settings: BoardsSettings, template: Callable[[str], Grey]
+        self, detector: Detector, thread: OneThread, settings: BoardsSettings, template: "Callable[[str], Kept]"
     ) -> None:
         """`template` gives one by name. Raises `Rejected` where there is none."""
         self.digest = f"sha256:{detector.digest}"
@@ -60,7 +64,7 @@ class BoardModel:
         """Facts: ``defects``, each with ``kind``, ``confidence``, ``box`` in pixels, and its middle ``x_mm``, ``y_mm``.
 
         Millimetres count from the board's own middle, x to the right, y down. The answer as a whole is as sure as its
-        least sure defect.
+        least sure defect. The digest of what it saw is that of the template's pixels and then the board's.
         """
         return await self._thread.do(lambda: self._seen(frame))
 
@@ -69,11 +73,11 @@ class BoardModel:
         template = self._template(name)
         board: Grey = np.asarray(frame.pixels)
         try:
-            defects = self._detector.detect(board, template, self._settings.confidence_min)
+            defects = self._detector.detect(board, template.ready, self._settings.confidence_min)
         except ValueError as error:
             raise Rejected(f"{frame.name}: {error}") from None
-        saw = hashlib.sha256(frame.pixels)
-        saw.update(template.tobytes())
+        saw = template.saw.copy()
+        saw.update(frame.pixels)
         return Prediction(
             facts={"defects": [self._told(defect, board) for defect in defects]},
             confidence=min((defect.confidence for defect in defects), default=1.0),
@@ -93,23 +97,56 @@ class BoardModel:
         }
 
 
-def folder_templates(folder: Path) -> Callable[[str], Grey]:
-    """Templates from a folder, the last ones kept in memory."""
-    kept: dict[str, Grey] = {}
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A template as it was read."""
 
-    def template(name: str) -> Grey:
-        if name in kept:
-            return kept[name]
+    ready: Template
+    saw: "hashlib._Hash"
+    """Has seen the template's pixels; a copy of it sees a board's."""
+
+
+def kept(picture: Grey) -> Kept:
+    """Ready for boards. Raises ValueError as `Detector.detect` does."""
+    return Kept(ready(picture), hashlib.sha256(picture.tobytes()))
+
+
+@dataclass
+class Templates:
+    """Those of a folder, by name; the last ones are kept in memory, and read again when their file has changed."""
+
+    folder: Path
+    _kept: dict[str, tuple[tuple[int, int, int], Kept]] = field(default_factory=dict)
+
+    def fill(self) -> None:
+        """Reads what there is, as long as there is room; what cannot be read is told when a board asks for it."""
+        with suppress(OSError):
+            for path in sorted(self.folder.iterdir()):
+                if self._bytes() >= _KEPT_BYTES_MAX:
+                    return
+                with suppress(Rejected):
+                    self(path.name)
+
+    def __call__(self, name: str) -> Kept:
+        """Raises `Rejected` where there is none, or none that can be read."""
         if not name or Path(name).name != name:
             raise Rejected(f"a picture names the template {name[:80]!r}, which is no file of the templates' folder")
         try:
-            with Image.open(folder / name, formats=["PNG", "JPEG"]) as picture:
-                read = np.asarray(picture.convert("L"))
-        except OSError as error:
-            raise Rejected(f"the template {name} cannot be read: {error}") from None
-        while len(kept) >= _TEMPLATES_MAX:
-            del kept[next(iter(kept))]
-        kept[name] = read
+            found = (self.folder / name).stat()
+            if not S_ISREG(found.st_mode):
+                raise ValueError("it is no file")
+            state = found.st_ino, found.st_size, found.st_mtime_ns
+            if name in self._kept and self._kept[name][0] == state:
+                return self._kept[name][1]
+            with Image.open(self.folder / name, formats=["PNG", "JPEG"]) as picture:
+                read = kept(np.asarray(picture.convert("L")))
+        except Exception as error:  # a broken file can make Pillow raise whatever its decoders stumble over
+            raise Rejected(f"the template {name} cannot be read: {error}") from error
+        self._kept.pop(name, None)
+        while self._kept and self._bytes() >= _KEPT_BYTES_MAX:
+            del self._kept[next(iter(self._kept))]
+        self._kept[name] = state, read
         return read
 
-    return template
+    def _bytes(self) -> int:
+        return sum(each.ready.copper.nbytes for _, each in self._kept.values())

@@ -15,7 +15,12 @@ def crops(board: Copper, template: Copper, places: npt.NDArray[np.int64]) -> npt
     Beyond the picture's rim its last pixels go on.
     """
     rim = SIDE // 2
-    both = np.pad(np.stack([board, template]).view(np.uint8), ((0, 0), (rim, rim), (rim, rim)), mode="edge")
+    height, width = board.shape
+    both = np.empty((2, height + 2 * rim, width + 2 * rim), np.uint8)
+    inner = both[:, rim:-rim, rim:-rim]
+    inner[0], inner[1] = board, template
+    both[:, rim:-rim, :rim], both[:, rim:-rim, -rim:] = inner[:, :, :1], inner[:, :, -1:]
+    both[:, :rim], both[:, -rim:] = both[:, rim : rim + 1], both[:, -rim - 1 : -rim]
     cut = np.empty((len(places), 2, SIDE, SIDE), np.uint8)
     for at, (x, y) in enumerate(places.tolist()):
         cut[at] = both[:, y : y + SIDE, x : x + SIDE]

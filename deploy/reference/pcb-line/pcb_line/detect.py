@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from pcb_line.align import REACH, laid_over
+from pcb_line.align import REACH, Movable, laid_over, movable
 from pcb_line.crops import crops
 from pcb_line.differences import places
 from pcb_line.pair import CLASSES
@@ -60,13 +60,13 @@ class Detector:
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         assert self._session.get_providers() == ["CPUExecutionProvider"]
 
-    def detect(self, board: Grey, template: Grey, confidence_min: float = CONFIDENCE_MIN) -> list[Defect]:
+    def detect(self, board: Grey, template: "Grey | Template", confidence_min: float = CONFIDENCE_MIN) -> list[Defect]:
         """Defects of at least this confidence, the surest first.
 
         Both pictures are height x width, uint8, of one size; copper is dark. Raises ValueError with a sentence if they
         are not, or if they differ in so many places that the template cannot be this board's.
         """
-        seen = look(board, template)
+        seen = look(board, template if isinstance(template, Template) else ready(template))
         shares, boxes = self.name(seen.crops)
         return decide(seen, shares, boxes, confidence_min)
 
@@ -88,30 +88,48 @@ class Seen:
     width: int
 
 
-def look(board: Grey, template: Grey) -> Seen:
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template's copper, made ready for any number of boards."""
+
+    height: int
+    width: int
+    copper: Movable
+
+
+def ready(template: Grey) -> Template:
+    """All that can be done with a template before a board is there. Raises ValueError as `Detector.detect` does."""
+    copper = _copper(template, "template")
+    height, width = copper.shape
+    return Template(height, width, movable(copper))
+
+
+def look(board: Grey, template: Template) -> Seen:
     """The places that differ, and their crops. Raises ValueError as `Detector.detect` does."""
-    copper, wanted = _copper(board, "board"), _copper(template, "template")
-    if copper.shape != wanted.shape:
+    copper = _copper(board, "board")
+    height, width = copper.shape
+    if (height, width) != (template.height, template.width):
         raise ValueError(
-            f"the board is {_size(board)} and its template {_size(template)}: both must be of one size, "
-            f"aligned to within {REACH} pixels"
+            f"the board is {_size(height, width)} and its template {_size(template.height, template.width)}: both must "
+            f"be of one size, aligned to within {REACH} pixels"
         )
-    laid = laid_over(copper, wanted)
-    width = copper.shape[1]
-    found = places(packed(copper), laid, width)
+    words = packed(copper)
+    laid = laid_over(words, template.copper)
+    found = places(words, laid, width)
     if len(found) > PLACES_MAX:
         raise ValueError(
             f"the board differs from its template in {len(found)} places, and {PLACES_MAX} are the most that can be "
             f"looked at: check that the template is this board's, and lies within {REACH} pixels of it"
         )
-    return Seen(crops(copper, unpacked(laid, width), found), found, *board.shape)
+    return Seen(crops(copper, unpacked(laid, width), found), found, height, width)
 
 
 def decide(
     seen: Seen, shares: npt.NDArray[np.float32], boxes: npt.NDArray[np.float32], confidence_min: float
 ) -> list[Defect]:
     """Name the sure ones, keep one of those that are the same defect, and join what are pieces of a long one."""
-    shares = settled(seen.crops, shares, boxes)
+    boxed = np.isfinite(boxes).all(axis=1, keepdims=True)  # what has no box is no defect, however sure its kind
+    shares = settled(seen.crops, np.where(boxed, shares, np.float32(np.nan)), boxes)
     kinds = shares[:, :-1].argmax(axis=1).tolist()
     sure = shares[:, :-1].max(axis=1).tolist()
     placed = np.concatenate([seen.places, seen.places], axis=1) + boxes
@@ -159,11 +177,10 @@ def _copper(picture: Grey, what: str) -> Copper:
     if picture.ndim != 2:
         raise ValueError(f"the {what} has the shape {picture.shape}: it must be height x width, grey, one picture")
     if not all(SIDE_MIN <= side <= SIDE_MAX for side in picture.shape):
-        raise ValueError(f"the {what} is {_size(picture)}: each side must be {SIDE_MIN} to {SIDE_MAX} pixels")
+        raise ValueError(f"the {what} is {_size(*picture.shape)}: each side must be {SIDE_MIN} to {SIDE_MAX} pixels")
     copper: Copper = picture < SHADE
     return copper
 
 
-def _size(picture: Grey) -> str:
-    height, width = picture.shape
+def _size(height: int, width: int) -> str:
     return f"{width} x {height} pixels"

@@ -70,29 +70,31 @@ def holes(copper: Copper) -> int:
 
 
 def _sizes(picture: Copper, reach: int) -> list[int]:
-    """Pixels of each piece, row by row: a run of pixels joins those it touches in the row above."""
-    sizes: list[int] = []
-    part_of: list[int] = []
+    """Pixels of each piece: a run of pixels in a row joins those it touches in the row above.
+
+    Rows are laid out in one line, each with a bare pixel behind it. `reach`: 1 where runs touch slantwise too, else 0.
+    """
+    wide = picture.shape[1] + 1
+    line = np.pad(picture.view(np.int8), ((0, 0), (0, 1))).ravel()
+    edges = np.flatnonzero(np.diff(line, prepend=0)).tolist()
+    runs = list(zip(edges[::2], edges[1::2], strict=True))
+    sizes = [end - start for start, end in runs]
+    part_of = list(range(len(runs)))
 
     def whole(run: int) -> int:
         while part_of[run] != run:
             run = part_of[run]
         return run
 
-    above: list[tuple[int, int, int]] = []
-    for edges in np.diff(picture.astype(np.int8), axis=1, prepend=0, append=0):
-        row = []
-        starts, ends = np.flatnonzero(edges > 0).tolist(), np.flatnonzero(edges < 0).tolist()
-        for start, end in zip(starts, ends, strict=True):
-            run = len(sizes)
-            sizes.append(end - start)
-            part_of.append(run)
-            row.append((start, end, run))
-            for other_start, other_end, other in above:
-                if start < other_end + reach and other_start < end + reach:
-                    one, two = whole(other), whole(run)
-                    if one != two:
-                        part_of[two] = one
-                        sizes[one] += sizes[two]
-        above = row
+    first = 0
+    for run, (start, end) in enumerate(runs):
+        while runs[first][1] + wide + reach <= start:
+            first += 1
+        above = first
+        while runs[above][0] + wide < end + reach:
+            one, two = whole(above), whole(run)
+            if one != two:
+                part_of[two] = one
+                sizes[one] += sizes[two]
+            above += 1
     return [size for run, size in enumerate(sizes) if part_of[run] == run]
