@@ -231,7 +231,7 @@ class Loop:
                 Kind.DECISION,
                 Who(kind="model", id=model.name),
                 note=f"no answer within {self._settings.deadline_ms:g} ms, so nothing is done",
-                details={"loop": self.name, "frame": frame.name[:120]},
+                details={"loop": self.name, "frame": plain(frame.name, 120)},
                 result=Result.LATE,
             )
         except GatewayError as error:

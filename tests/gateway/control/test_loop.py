@@ -126,6 +126,17 @@ def test_a_model_that_is_too_slow_is_not_waited_for_and_that_is_on_record() -> N
     run(main)
 
 
+def test_a_late_answer_about_a_picture_with_a_name_that_no_record_can_hold_is_on_record() -> None:
+    async def main() -> None:
+        async with plant(written=written()) as here:
+            loop = Loop("heat", written().loops["heat"], here.acting, here.news)
+            await loop.look(replace(picture(), name="half \udcff" + "n" * 500), Eyes([defect()], seconds=5))
+            details = here.entries()[-1].details
+            assert details["frame"].startswith("half \\udcffnnn")
+
+    run(main)
+
+
 def test_an_answer_that_leaves_no_time_to_write_is_refused() -> None:
     async def main() -> None:
         async with plant(written=written()) as here:
