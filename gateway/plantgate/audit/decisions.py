@@ -5,6 +5,7 @@ needs all of it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,13 +33,7 @@ def whole(found: Sequence[Found], entries: Iterable[tuple[int, bytes]]) -> Whole
     intents = {_intent(each.entry) for each in found} - {""}
     decisions = {each.index: each.entry for each in found}
     past, grounds = _Past(), set[int]()
-    for index, content in entries:
-        if b'"kind":"heartbeat"' in content:  # most of a log is
-            continue
-        try:
-            entry = decode(content)
-        except ValueError:
-            continue
+    for index, entry in readable(entries):
         if index in decisions or _intent(entry) in intents:
             decisions[index] = entry
             if entry.why and entry.why.rule == EMERGENCY_RULE and entry.who.id in past.declared:
@@ -47,6 +42,14 @@ def whole(found: Sequence[Found], entries: Iterable[tuple[int, bytes]]) -> Whole
     for entry in decisions.values():
         grounds.update(past.grounds(entry))
     return Whole(sorted(decisions), sorted(grounds - decisions.keys()))
+
+
+def readable(contents: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, Entry]]:
+    """What may tell of a decision: all but heartbeats, which most of a log is, and what is no entry."""
+    for index, content in contents:
+        if b'"kind":"heartbeat"' not in content:
+            with suppress(ValueError):
+                yield index, decode(content)
 
 
 def _intent(entry: Entry) -> str:

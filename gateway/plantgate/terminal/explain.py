@@ -6,10 +6,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from plantgate.audit.decisions import EMERGENCY_RULE
+from plantgate.audit.decisions import EMERGENCY_RULE, readable
 from plantgate.audit.entry import Entry, Kind, Phase, Quantity, Result, decode
 from plantgate.terminal import audit
 from plantgate.terminal.audit_folder import FINE, CannotJudge, entry_asked_for, log_argument, plain
@@ -64,8 +63,8 @@ def _tell(chosen: argparse.Namespace) -> int:
         asked = decode(tiles.entry(index))
     except ValueError as error:
         raise CannotJudge(f"entry {index} is none: {error}; `plantgate audit show --json` has its bytes") from None
-    contents = (content for _, content in tiles.kept())
-    told = question(asked, list(contents)) if asked.kind is Kind.APPROVAL else story(asked, contents)
+    entries = [entry for _, entry in readable(tiles.kept())]
+    told = question(asked, entries) if asked.kind is Kind.APPROVAL else story(asked, entries)
     for sentence in _unanswered(told) if isinstance(told, Asked) else sentences(told):
         print(_wrapped(plain(sentence)))
     return FINE
@@ -79,15 +78,14 @@ def _wrapped(sentence: str) -> str:
     return textwrap.fill(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def question(asked: Entry, contents: Sequence[bytes]) -> Story | Asked:
+def question(asked: Entry, entries: Sequence[Entry]) -> Story | Asked:
     """What people were asked, or said: the write that came of it, or else what was said."""
-    entries = _decoded(contents)
     name = asked.details.get("question") or asked.id
     said = [entry for entry in entries if entry.kind is Kind.APPROVAL and entry.details.get("question") == name]
     agreed = {entry.id for entry in said}
     for entry in entries:
         if entry.phase is not Phase.OUTCOME and agreed & {approval.entry for approval in entry.approvals}:
-            return story(entry, contents)
+            return story(entry, entries)
     told = Asked(next((entry for entry in entries if entry.id == name), asked), said)
     told.rule = _text_of(told.question.details.get("rule_digest", ""), entries)
     return told
@@ -118,10 +116,9 @@ def _unanswered(told: Asked) -> Iterator[str]:
     yield "Nothing was written because of it."
 
 
-def story(asked: Entry, contents: Iterable[bytes]) -> Story:
-    """All that the log says about the decision that an entry belongs to. Raises `CannotJudge` if it is about none."""
+def story(asked: Entry, entries: Sequence[Entry]) -> Story:
+    """All that the log's entries say of the decision that one belongs to. Raises `CannotJudge` if it is about none."""
     name = asked.refers_to or asked.id
-    entries = _decoded(contents)
     began = next((entry for entry in entries if entry.id == name), asked)
     if began.kind not in (Kind.WRITE, Kind.DENIAL):
         kind = began.kind.value.replace("_", " ")
@@ -233,13 +230,3 @@ def _value(quantity: Quantity | None) -> str:
         return "something"
     quality = f" ({quantity.quality})" if quantity.quality else ""
     return f"{quantity.value} {quantity.unit}".strip() + quality
-
-
-def _decoded(contents: Iterable[bytes]) -> list[Entry]:
-    """What is no entry tells nothing; nor do heartbeats, which most of a log is."""
-    entries = []
-    for content in contents:
-        if b'"kind":"heartbeat"' not in content:
-            with suppress(ValueError):
-                entries.append(decode(content))
-    return entries

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from plantgate.audit import archive as archiving
-from plantgate.audit.archive import Order, archive
+from plantgate.audit.archive import archive
 from plantgate.audit.entry import Entry, Kind, decode, encode
 from plantgate.audit.log import AuditLog, KeyMissing
 from plantgate.audit.note import Signer
@@ -23,7 +23,7 @@ from plantgate.testing.disk import PowerCut, SimulatedDisk
 from plantgate.testing.simloop import simulate
 from tests.gateway.audit.given import LOG, ORIGIN, intent, outcome
 from tests.gateway.audit.test_archive import SMALL, filled, order, reading_both
-from tests.gateway.audit.test_log import HERE, LIMITS, opened, reading
+from tests.gateway.audit.test_log import HERE, LIMITS, reading
 from tests.gateway.audit.test_rotation import FIRST, NEW, NEWER, ROOT, ROOTED, SECOND, handed_over
 from tests.gateway.audit.test_rotation import life as on_disk
 from tests.gateway.audit.test_rotation import pairs as numbered
@@ -230,36 +230,26 @@ def test_in_the_overlap_a_log_is_not_opened_without_its_old_key(tmp_path: Path) 
         on_disk(tmp_path, [NEW], *numbered(0, 1))
 
 
+def with_its_hand_over_archived(disk: SimulatedDisk) -> None:
+    """Gone from the journal, too."""
+    life(disk, [LOG, NEW], handed_over(Rotation(ORIGIN, LOG.verifier, NEW.verifier, 0)), pairs=400, below=SMALL)
+
+    async def begins_later() -> bool:
+        async with await AuditLog.open(HERE, ORIGIN, [LOG, NEW], disk=disk, limits=LIMITS) as audit:
+            return audit._entries.begin.sequence >= 1
+
+    assert simulate(begins_later)
+
+
 def test_a_log_whose_hand_over_is_archived_is_not_opened_without_its_new_key() -> None:
     disk = SimulatedDisk()
-
-    async def run() -> None:
-        order = Order(Path("/archive"), 256, "SOP-12 §4", "u:7", "u:8")
-        rotation = Rotation(ORIGIN, LOG.verifier, NEW.verifier, 0)
-        async with await AuditLog.open(HERE, ORIGIN, [LOG, NEW], disk=disk, limits=LIMITS) as audit:
-            await audit.append(handed_over(rotation))
-            await filled(audit, 400)
-            await archive(audit, order, clock=WallClock(), disk=disk, volume=256)
-            await audit.publish()
-            assert audit._entries.begin.sequence >= 1
-        with pytest.raises(KeyMissing):
-            await opened(disk)
-
-    simulate(run)
+    with_its_hand_over_archived(disk)
+    with pytest.raises(KeyMissing):
+        life(disk, [LOG])
 
 
 def test_a_log_whose_hand_over_is_archived_is_still_believed_by_whoever_knows_the_root() -> None:
     disk = SimulatedDisk()
-
-    async def run() -> None:
-        order = Order(Path("/archive"), 256, "SOP-12 §4", "u:7", "u:8")
-        rotation = Rotation(ORIGIN, LOG.verifier, NEW.verifier, 0)
-        async with await AuditLog.open(HERE, ORIGIN, [LOG, NEW], disk=disk, limits=LIMITS) as audit:
-            await audit.append(handed_over(rotation))
-            await filled(audit, 400)
-            await archive(audit, order, clock=WallClock(), disk=disk, volume=256)
-        async with await AuditLog.open(HERE, ORIGIN, [NEW], disk=disk, limits=LIMITS) as audit:
-            await filled(audit, 1)
-
-    simulate(run)
+    with_its_hand_over_archived(disk)
+    life(disk, [NEW], pairs=1)
     assert verify(reading(disk), ROOTED).exit_code in (0, 2)

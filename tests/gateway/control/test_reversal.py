@@ -147,6 +147,6 @@ def test_a_denied_revert_undid_nothing() -> None:
             await asyncio.sleep(1.1)
             await here.ask(ANNA, "revert", entry=done.entry)
             intent = next(entry for entry in here.entries() if entry.id == done.entry)
-            assert "undid" not in " ".join(sentences(story(intent, here.log.entries())))
+            assert "undid" not in " ".join(sentences(story(intent, here.entries())))
 
     run(main)
